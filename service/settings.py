@@ -1,0 +1,99 @@
+"""The environment, read once into one frozen, validated object.
+
+Only composition roots (`service.wiring`, `celeryconfig`, the command line, migrations) call
+`load_settings`; everything else is handed what it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+
+from service.errors import ConfigurationError
+
+DEFAULT_DATABASE_URL = "postgresql://postgres:postgres@localhost:5433/sentinai_test"
+DEFAULT_KAFKA = "localhost:9093"
+DEFAULT_REDIS_URL = "redis://:redis@localhost:6380/0"
+"""The ports of docker-compose.test.yml, so that the guide's environment needs nothing more."""
+
+
+class Settings(BaseModel):
+    """Every setting of every process. Frozen: a changed environment needs a restart."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    database_url: str = DEFAULT_DATABASE_URL
+    """libpq URL of a login that may `SET ROLE` to sentinai_app and sentinai_system."""
+    database_owner_url: str | None = None
+    """libpq URL of the schema's owner, for migrations only. Default: `database_url`."""
+    kafka_bootstrap_servers: Annotated[str, StringConstraints(pattern=r"^[^,\s]+:\d+(,[^,\s]+:\d+)*$")] = DEFAULT_KAFKA
+    redis_url: str = DEFAULT_REDIS_URL
+
+    worker_group: str = "sentinai"
+    """Kafka consumer group of the worker fleet. Another name starts from the beginning of every queue."""
+    partitions: int = Field(default=4, ge=1, le=512)
+    """Partitions of each stage topic: the most worker processes that can share one stage."""
+    replication_factor: int = Field(default=1, ge=1, le=7)
+    lanes: int = Field(default=4, ge=1, le=256)
+    """Work is dispatched in this many lanes; each is leased by one dispatcher at a time."""
+    lane_lease_seconds: float = Field(default=5.0, gt=0)
+    """How long a dead dispatcher's lanes stay unserved."""
+    batch_size: int = Field(default=500, ge=1, le=1000)
+    """The most exceptions of one batch, hence of one Celery message."""
+    batches_in_flight: int = Field(default=2, ge=1, le=64)
+    """Batches of one lane under way at once. Further work gathers in the outbox, so batches grow with load."""
+    reconcile_after_seconds: float = Field(default=30.0, gt=0)
+    """An exception that is due to move and has not for this long is made ready again."""
+    tool_concurrency: int = Field(default=32, ge=1, le=1024)
+    """HTTP calls one worker process makes at once."""
+    egress_allow: tuple[str, ...] = ()
+    """host:port pairs that tools may be called on although they are private or plain http (demo tool server)."""
+    rate_limit_per_second: int = Field(default=20_000, ge=1)
+    """Exceptions a tenant may POST per second unless its pack says otherwise."""
+    pack_cache_seconds: float = Field(default=2.0, ge=0)
+    """How long a process may go on deciding by a pack version after another became active."""
+
+    @field_validator("database_url", "database_owner_url")
+    @classmethod
+    def _driverless(cls, url: str | None) -> str | None:
+        """Map an SQLAlchemy URL of any PostgreSQL driver, async ones too, to the libpq form psycopg2 takes."""
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme.split("+")[0] not in ("postgresql", "postgres"):
+            raise ValueError(f"must start with postgresql://, not {parts.scheme}://")
+        return urlunsplit(parts._replace(scheme="postgresql"))
+
+    @field_validator("egress_allow", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @property
+    def owner_url(self) -> str:
+        """The URL migrations run with."""
+        return self.database_owner_url or self.database_url
+
+
+_UNPREFIXED = ("database_url", "database_owner_url", "kafka_bootstrap_servers", "redis_url")
+
+
+def variable_name(field: str) -> str:
+    """The environment variable of a field: DATABASE_URL, …, SENTINAI_LANES."""
+    return field.upper() if field in _UNPREFIXED else f"SENTINAI_{field.upper()}"
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """Read the settings from environment variables.
+
+    Raises ConfigurationError naming every variable that is wrong; values are not repeated, for they may be secrets.
+    """
+    values = {name: environ[variable_name(name)] for name in Settings.model_fields if environ.get(variable_name(name))}
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(f"{variable_name(str(e['loc'][0]))}: {e['msg']}" for e in error.errors(include_input=False))
+        raise ConfigurationError(f"wrong environment: {faults}") from None
