@@ -1,0 +1,1 @@
+"""SentinAI: business exceptions, accepted once and resolved."""

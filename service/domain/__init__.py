@@ -1,0 +1,1 @@
+"""What the pipeline decides, as pure functions and values: no I/O, no clock, no framework."""

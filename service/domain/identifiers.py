@@ -1,0 +1,29 @@
+"""Identifiers that can be derived again: a repeated delivery names the same event, plan and effect."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID, uuid5
+
+_VERSION_AND_VARIANT = (7 << 76) | (2 << 62)
+_RANDOM_BITS = (1 << 62) - 1
+
+
+def event_id(exception_id: UUID, position: int, occurred_at: datetime) -> UUID:
+    """The id of an exception's event: a UUIDv7 (RFC 9562) of the event's time and a value of (exception, position).
+
+    It is derived instead of stored, so the event that is published twice is recognised by its id.
+    """
+    milliseconds = int(occurred_at.timestamp() * 1000)
+    own = (exception_id.int ^ (position * 0x9E3779B97F4A7C15)) & _RANDOM_BITS
+    return UUID(int=(milliseconds << 80) | _VERSION_AND_VARIANT | ((position & 0xFFF) << 64) | own)
+
+
+def plan_id(exception_id: UUID, sequence: int) -> UUID:
+    """The id of the plan made while working event `sequence` of an exception."""
+    return uuid5(exception_id, f"plan:{sequence}")
+
+
+def effect_key(plan: UUID, step_order: int) -> str:
+    """The idempotency key of one step's external effect: the same on every delivery, sent as `Idempotency-Key`."""
+    return str(uuid5(plan, f"step:{step_order}"))
