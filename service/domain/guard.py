@@ -23,7 +23,7 @@ class Verdict(Enum):
     """What to do with a delivery."""
 
     APPLY = "apply"
-    PASS_ON = "pass on"
+    ONWARD = "onward"
     """This stage is done, a later one of the same event is not: the chain carries the reference there."""
     STALE = "stale"
     """The event is finished. Nothing is left to do for this reference."""
@@ -42,5 +42,5 @@ def judge(delivered: Position, actual: Position) -> Verdict:
     if delivered > actual:
         return Verdict.EARLY
     if delivered.sequence == actual.sequence and actual.stage < FINISHED:
-        return Verdict.PASS_ON
+        return Verdict.ONWARD
     return Verdict.STALE
