@@ -1,0 +1,88 @@
+"""Connections: who a process is to PostgreSQL, and what a lost connection is called.
+
+A process acts as one of two roles, neither owner nor BYPASSRLS: `APPLICATION` sees only the tenants its
+transaction declares; `SYSTEM` (dispatcher, relay, reconciler, administration) sees all. The login of
+DATABASE_URL is a member of both and takes its role when it connects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Any
+
+import orjson
+import psycopg2
+import psycopg2.errors
+from psycopg2.extensions import connection as DriverConnection
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from service.errors import InfrastructureUnavailableError
+
+CONNECT_TIMEOUT_SECONDS = 5
+
+
+class Role(StrEnum):
+    """The PostgreSQL role a process takes."""
+
+    APPLICATION = "sentinai_app"
+    SYSTEM = "sentinai_system"
+
+
+class DatabaseUnavailableError(InfrastructureUnavailableError):
+    """PostgreSQL cannot be reached or broke off."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"PostgreSQL is not available ({cause}); check DATABASE_URL and that the server runs")
+
+
+def sqlalchemy_url(url: str) -> str:
+    """A libpq URL as SQLAlchemy takes it, with the psycopg2 driver."""
+    return "postgresql+psycopg2://" + url.split("://", 1)[1]
+
+
+def open_engine(url: str, role: Role, pool_size: int = 4) -> Engine:
+    """A pool of connections that act as `role`. Opens nothing yet.
+
+    `pool_size` connections stay open; as many more may be opened under load.
+    """
+    return create_engine(
+        sqlalchemy_url(url),
+        connect_args={"options": f"-c role={role} -c timezone=UTC", "connect_timeout": CONNECT_TIMEOUT_SECONDS},
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=CONNECT_TIMEOUT_SECONDS,
+        json_deserializer=orjson.loads,
+        json_serializer=lambda value: orjson.dumps(value).decode(),
+    )
+
+
+def connect_listener(url: str, role: Role) -> DriverConnection:
+    """One connection outside any pool, in autocommit, for LISTEN or a session lock."""
+    with translated_errors():
+        connection = psycopg2.connect(
+            url, options=f"-c role={role} -c timezone=UTC", connect_timeout=CONNECT_TIMEOUT_SECONDS
+        )
+    connection.autocommit = True
+    return connection
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn what a lost or refused connection raises into DatabaseUnavailableError; let faults of ours through."""
+    try:
+        yield
+    except (OperationalError, PoolTimeoutError, psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        raise DatabaseUnavailableError(_cause(error)) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise DatabaseUnavailableError(_cause(error)) from error
+        raise
+
+
+def _cause(error: BaseException) -> str:
+    original: Any = getattr(error, "orig", None) or error
+    return str(original).strip().splitlines()[0] if str(original).strip() else type(original).__name__

@@ -1,0 +1,300 @@
+"""The schema, as SQLAlchemy tables: what `alembic check` compares the migrations with.
+
+Row-level security, roles and the events' partitions are not part of this metadata; the migrations make
+them. The hot path does not use these tables but the statements in `service.persistence.statements`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    REAL,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import UserDefinedType
+
+metadata = MetaData()
+
+NOW = text("now()")
+TIME = DateTime(timezone=True)
+
+
+class Xid8(UserDefinedType[int]):
+    """PostgreSQL's 64-bit transaction id."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        """The type's name in DDL."""
+        return "xid8"
+
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("tenant_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("created_at", TIME, nullable=False, server_default=NOW),
+    CheckConstraint("tenant_id ~ '^[A-Za-z0-9_-]{1,64}$'", name="tenants_id_is_plain"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", Uuid, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("key_hash", LargeBinary, nullable=False, unique=True),
+    Column("role", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("created_at", TIME, nullable=False, server_default=NOW),
+    Column("revoked_at", TIME),
+    CheckConstraint("role IN ('ingest', 'operator', 'admin')", name="api_keys_role_is_known"),
+)
+
+packs = Table(
+    "packs",
+    metadata,
+    Column("tenant_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("content_hash", Text, nullable=False),
+    Column("document", JSONB, nullable=False),
+    Column("active", Boolean, nullable=False, server_default=text("false")),
+    Column("created_at", TIME, nullable=False, server_default=NOW),
+    Column("created_by", Text, nullable=False),
+    Column("activated_at", TIME),
+    PrimaryKeyConstraint("tenant_id", "kind", "name", "version"),
+    UniqueConstraint("tenant_id", "kind", "name", "content_hash", name="packs_content_once"),
+    CheckConstraint("kind IN ('domain', 'tenant')", name="packs_kind_is_known"),
+)
+Index("packs_one_active", packs.c.tenant_id, packs.c.kind, packs.c.name, unique=True, postgresql_where=packs.c.active)
+
+exceptions = Table(
+    "exceptions",
+    metadata,
+    Column("exception_id", Uuid, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("resting_status", Text),
+    Column("sequence", Integer, nullable=False),
+    Column("last_sequence", Integer, nullable=False),
+    Column("stage", SmallInteger, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("lane", SmallInteger, nullable=False),
+    Column("source_system", Text, nullable=False),
+    Column("external_id", Text),
+    Column("exception_type", Text),
+    Column("reported_severity", Text),
+    Column("severity", Text),
+    Column("confidence", REAL, nullable=False, server_default=text("1")),
+    Column("entity", Text),
+    Column("assigned_to", Text),
+    Column("raw_payload", JSONB, nullable=False),
+    Column("redacted_payload", JSONB),
+    Column("domain_version", Integer),
+    Column("tenant_version", Integer),
+    Column("trace_id", Uuid, nullable=False),
+    Column("occurred_at", TIME, nullable=False),
+    Column("received_at", TIME, nullable=False),
+    Column("updated_at", TIME, nullable=False),
+    Column("deadline_at", TIME),
+    # Updates of a row stay on its page and touch no index but the status one.
+    postgresql_with={"fillfactor": "70"},
+)
+Index("exceptions_by_tenant", exceptions.c.tenant_id, exceptions.c.exception_id)
+Index("exceptions_by_status", exceptions.c.tenant_id, exceptions.c.status, exceptions.c.exception_id)
+
+inputs = Table(
+    "inputs",
+    metadata,
+    Column("exception_id", Uuid, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("data", JSONB, nullable=False),
+    Column("actor", Text),
+    Column("received_at", TIME, nullable=False),
+    PrimaryKeyConstraint("exception_id", "sequence"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("exception_id", Uuid, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("occurred_at", TIME, nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("stage", SmallInteger, nullable=False),
+    Column("attempt", SmallInteger, nullable=False, server_default=text("1")),
+    Column("type", Text, nullable=False),
+    Column("trace_id", Uuid, nullable=False),
+    Column("domain_version", Integer),
+    Column("tenant_version", Integer),
+    Column("data", JSONB, nullable=False),
+    Column("xid", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
+    PrimaryKeyConstraint("exception_id", "position", "occurred_at"),
+    postgresql_partition_by="RANGE (occurred_at)",
+)
+Index("events_by_transaction", events.c.xid)
+Index("events_first_of_exception", events.c.tenant_id, postgresql_where=text("position = 1"))
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("exception_id", Uuid, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    Column("lane", SmallInteger, nullable=False),
+    Column("stage", SmallInteger, nullable=False),
+    Column("attempt", SmallInteger, nullable=False, server_default=text("0")),
+    Column("ready", Boolean, nullable=False),
+    Column("number", BigInteger, Identity(always=True), nullable=False),
+    PrimaryKeyConstraint("exception_id", "sequence"),
+)
+Index("outbox_ready", outbox.c.lane, outbox.c.tenant_id, outbox.c.number, postgresql_where=outbox.c.ready)
+
+lanes = Table(
+    "lanes",
+    metadata,
+    Column("lane", SmallInteger, primary_key=True, autoincrement=False),
+    Column("holder", Text),
+    Column("leased_until", TIME),
+)
+
+plans = Table(
+    "plans",
+    metadata,
+    Column("plan_id", Uuid, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("exception_id", Uuid, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("playbook", Text, nullable=False),
+    Column("document", JSONB, nullable=False),
+    Column("domain_version", Integer, nullable=False),
+    Column("tenant_version", Integer, nullable=False),
+    Column("created_at", TIME, nullable=False),
+)
+Index("plans_by_exception", plans.c.exception_id, plans.c.sequence)
+
+plan_steps = Table(
+    "plan_steps",
+    metadata,
+    Column("plan_id", Uuid, nullable=False),
+    Column("step_order", Integer, nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    Column("completed_at", TIME, nullable=False),
+    Column("completed_by", Text),
+    PrimaryKeyConstraint("plan_id", "step_order"),
+)
+
+tool_executions = Table(
+    "tool_executions",
+    metadata,
+    Column("idempotency_key", Uuid, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("exception_id", Uuid, nullable=False),
+    Column("plan_id", Uuid, nullable=False),
+    Column("step_order", Integer, nullable=False),
+    Column("tool", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempt", SmallInteger, nullable=False),
+    Column("lease_until", TIME),
+    Column("requested_at", TIME, nullable=False),
+    Column("finished_at", TIME),
+    Column("output", JSONB),
+    Column("error", Text),
+    CheckConstraint(
+        "state IN ('intent', 'sent', 'confirmed', 'failed', 'unknown')", name="tool_executions_state_is_known"
+    ),
+    postgresql_with={"fillfactor": "70"},
+)
+Index("tool_executions_by_exception", tool_executions.c.exception_id)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("exception_id", Uuid, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("requested_at", TIME, nullable=False),
+    Column("decided_at", TIME),
+    Column("decided_by", Text),
+    Column("comment", Text),
+    PrimaryKeyConstraint("exception_id", "sequence"),
+    CheckConstraint("state IN ('pending', 'approved', 'rejected', 'superseded')", name="approvals_state_is_known"),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("exception_id", Uuid, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    Column("stage", SmallInteger, nullable=False),
+    Column("error_class", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("attempts", SmallInteger, nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'pending'")),
+    Column("dead_lettered_at", TIME, nullable=False),
+    PrimaryKeyConstraint("exception_id", "position"),
+    CheckConstraint("state IN ('pending', 'redriving', 'succeeded', 'discarded')", name="dead_letters_state_is_known"),
+)
+Index("dead_letters_by_tenant", dead_letters.c.tenant_id, dead_letters.c.state, dead_letters.c.dead_lettered_at)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("tenant_id", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("request_hash", LargeBinary, nullable=False),
+    Column("exception_id", Uuid, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("created_at", TIME, nullable=False),
+    PrimaryKeyConstraint("tenant_id", "key"),
+)
+
+relay_cursors = Table(
+    "relay_cursors",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("xid", Xid8, nullable=False),
+    Column("updated_at", TIME, nullable=False),
+)
+
+TENANT_TABLES = (
+    tenants,
+    api_keys,
+    packs,
+    exceptions,
+    inputs,
+    events,
+    outbox,
+    plans,
+    plan_steps,
+    tool_executions,
+    approvals,
+    dead_letters,
+    idempotency_keys,
+)
+"""Tables with a tenant_id: row-level security is forced on each."""

@@ -1,0 +1,49 @@
+"""The unit of work: one transaction that first declares which tenants it may touch, and is the only one to commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Engine, Row
+
+from service.persistence.database import translated_errors
+
+_DECLARE = "SELECT set_config('app.tenants', %s, true)"
+
+
+class Transaction:
+    """Executes named statements inside one open transaction. Repositories are built on it; it never commits."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def rows(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
+        """All rows a statement returns, as named tuples."""
+        return self._connection.exec_driver_sql(statement, dict(parameters or {})).all()
+
+    def run(self, statement: str, parameters: Mapping[str, Any] | None = None) -> int:
+        """Execute a statement for its effect; the number of rows it touched."""
+        return self._connection.exec_driver_sql(statement, dict(parameters or {})).rowcount
+
+
+@contextmanager
+def unit_of_work(engine: Engine, tenants: Iterable[str] = ()) -> Iterator[Transaction]:
+    """A transaction that commits when the block ends and rolls back when it raises.
+
+    `tenants` are the only ones whose rows it sees (role APPLICATION); the SYSTEM role sees all and declares none.
+    Raises DatabaseUnavailableError when PostgreSQL is away; whether a commit that broke off took effect is
+    then unknown, and the guard makes the repetition harmless.
+    """
+    with translated_errors(), engine.begin() as connection:
+        declared = ",".join(sorted(set(tenants)))
+        if declared:
+            connection.exec_driver_sql(_DECLARE, (declared,))
+        yield Transaction(connection)
+
+
+def as_json(value: Any) -> str:
+    """A parameter for `json_to_recordset` and jsonb columns: UUIDs and datetimes included."""
+    return orjson.dumps(value).decode()
