@@ -104,6 +104,8 @@ def upgrade() -> None:
         sa.Column("last_sequence", sa.Integer(), nullable=False),
         sa.Column("stage", sa.SmallInteger(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("attempt", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("retry_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("lane", sa.SmallInteger(), nullable=False),
         sa.Column("source_system", sa.Text(), nullable=False),
         sa.Column("external_id", sa.Text(), nullable=True),

@@ -21,7 +21,7 @@ GRANTS = {
     "tenants": ("SELECT", "SELECT, INSERT, UPDATE"),
     "api_keys": ("SELECT", "SELECT, INSERT, UPDATE"),
     "packs": ("SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
-    "exceptions": ("SELECT, INSERT, UPDATE", "SELECT"),
+    "exceptions": ("SELECT, INSERT, UPDATE", "SELECT, UPDATE (retry_at)"),
     "inputs": ("SELECT, INSERT", "SELECT"),
     # Append-only: nobody may change or remove what happened.
     "events": ("SELECT, INSERT", "SELECT"),

@@ -97,6 +97,8 @@ exceptions = Table(
     Column("last_sequence", Integer, nullable=False),
     Column("stage", SmallInteger, nullable=False),
     Column("position", Integer, nullable=False),
+    Column("attempt", SmallInteger, nullable=False, server_default=text("0")),
+    Column("retry_at", TIME),
     Column("lane", SmallInteger, nullable=False),
     Column("source_system", Text, nullable=False),
     Column("external_id", Text),
