@@ -1,0 +1,193 @@
+"""One instance of the stack: its name, folders, ports and passwords, and the file that remembers them.
+
+The file lets a restart keep ports and data, and lets `status` answer without asking a process. Choosing
+ports is `ports.py`'s business, starting processes `stack.py`'s.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import secrets
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from service.devstack.errors import StackError
+
+HOST = "127.0.0.1"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+STATE_FILE = "state.json"
+
+
+class Profile(Enum):
+    """Which topology an instance has."""
+
+    DEV = "dev"
+    """Kafka in KRaft mode, ports of its own, generated passwords, and the application."""
+    SEED = "seed"
+    """docker-compose.test.yml without containers: its versions, ports and passwords; services only."""
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """Names of the profile's services, which are also the names of their ports."""
+        if self is Profile.SEED:
+            return ("postgres", "zookeeper", "kafka", "redis")
+        return ("postgres", "kafka", "redis", "tool-server")
+
+
+@dataclass(frozen=True)
+class Passwords:
+    """Passwords of the services that have any. Never printed but in `status --json` and `env`."""
+
+    superuser: str
+    owner: str
+    login: str
+    redis: str
+
+    @classmethod
+    def generate(cls) -> Passwords:
+        """New random passwords that need no quoting in URLs, SQL or configuration files."""
+        return cls(*(secrets.token_hex(16) for _ in range(4)))
+
+
+SEED_PASSWORDS = Passwords(superuser="postgres", owner="postgres", login="postgres", redis="redis")
+
+
+@dataclass(frozen=True)
+class Instance:
+    """Everything that is fixed while an instance runs."""
+
+    name: str
+    profile: Profile
+    home: Path
+    ports: Mapping[str, int]
+    passwords: Passwords
+    cluster_id: str
+    tenants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Demo tenants: {tenant id: {"api_key": …}}."""
+    samples: Mapping[str, Any] = field(default_factory=dict)
+    """Bodies for `POST /exceptions`: {sample name: body}."""
+
+    @property
+    def logs(self) -> Path:
+        """Folder with one log file a process."""
+        return self.home / "logs"
+
+    @property
+    def data(self) -> Path:
+        """Folder with one data folder a service."""
+        return self.home / "data"
+
+    @property
+    def conf(self) -> Path:
+        """Folder with generated configuration; it holds passwords."""
+        return self.home / "conf"
+
+    def address(self, service: str) -> str:
+        """host:port of a service."""
+        return f"{HOST}:{self.ports[service]}"
+
+    def postgres_url(self, user: str, password: str, database: str) -> str:
+        """A libpq URL of this instance's PostgreSQL."""
+        return f"postgresql://{user}:{password}@{self.address('postgres')}/{database}"
+
+    @property
+    def database_name(self) -> str:
+        """The application's database."""
+        return "sentinai_test" if self.profile is Profile.SEED else "sentinai"
+
+    @property
+    def superuser_url(self) -> str:
+        """For bootstrap only: it may do anything."""
+        return self.postgres_url("postgres", self.passwords.superuser, "postgres")
+
+    @property
+    def owner_url(self) -> str:
+        """Owner of the schema, for migrations."""
+        user = "postgres" if self.profile is Profile.SEED else "sentinai_owner"
+        return self.postgres_url(user, self.passwords.owner, self.database_name)
+
+    @property
+    def database_url(self) -> str:
+        """Login of the application."""
+        user = "postgres" if self.profile is Profile.SEED else "sentinai_login"
+        return self.postgres_url(user, self.passwords.login, self.database_name)
+
+    @property
+    def redis_url(self) -> str:
+        """Redis database 0 with its password."""
+        return f"redis://:{self.passwords.redis}@{self.address('redis')}/0"
+
+    def url(self, service: str, path: str = "") -> str | None:
+        """http URL of a service, or None where the profile has none."""
+        return f"http://{self.address(service)}{path}" if service in self.ports else None
+
+    def environment(self) -> dict[str, str]:
+        """The environment an application process or a test needs to use this instance."""
+        variables = {
+            "DATABASE_URL": self.database_url,
+            "DATABASE_OWNER_URL": self.owner_url,
+            "KAFKA_BOOTSTRAP_SERVERS": self.address("kafka"),
+            "REDIS_URL": self.redis_url,
+        }
+        tool_server = self.url("tool-server")
+        if tool_server is not None:
+            variables["SENTINAI_TOOL_SERVER_URL"] = tool_server
+            variables["SENTINAI_EGRESS_ALLOW"] = self.address("tool-server")
+        return variables
+
+
+def check_name(name: str) -> str:
+    """Return a usable instance name, or raise StackError."""
+    if not _NAME.fullmatch(name):
+        raise StackError(f"{name!r} cannot name a stack: use up to 64 letters, digits, dots, dashes and underscores")
+    return name
+
+
+def new_cluster_id() -> str:
+    """A Kafka cluster id: a base64 UUID. Kafka's command line takes one that starts with a dash for an option."""
+    text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    return text if not text.startswith("-") else new_cluster_id()
+
+
+def load(home: Path) -> Instance | None:
+    """Read the instance remembered under a folder, or None when there is none."""
+    path = home / STATE_FILE
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        values = {**raw, "profile": Profile(raw["profile"]), "passwords": Passwords(**raw["passwords"])}
+        return Instance(home=home, **values)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        raise StackError(f"{path} cannot be read; remove the folder {home} to start afresh") from None
+
+
+def save(instance: Instance) -> None:
+    """Remember an instance: the file is replaced as a whole and readable by its owner only."""
+    values = {**asdict(instance), "profile": instance.profile.value}
+    del values["home"]
+    text = json.dumps(values, indent=2, ensure_ascii=False)
+    write_private(instance.home / STATE_FILE, text)
+
+
+def with_demo(instance: Instance, tenants: Mapping[str, Mapping[str, str]], samples: Mapping[str, Any]) -> Instance:
+    """The instance knowing its demo tenants and sample bodies; saved."""
+    known = replace(instance, tenants=dict(tenants), samples=dict(samples))
+    save(known)
+    return known
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file atomically with one that only its owner can read."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    temporary.replace(path)

@@ -1,0 +1,76 @@
+"""When a process of the stack is ready: a real operation on it succeeded."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.devstack import kafka, postgres, redis_server
+from service.devstack.applications import application_environment
+from service.devstack.instance import Instance
+
+
+@dataclass(frozen=True)
+class Check:
+    """How to see that a process is ready."""
+
+    missing: Callable[[], str | None]
+    """None when it is, else what is still missing."""
+    seconds: float
+    """Deadline, generous for a cold and busy machine."""
+
+
+def service_checks(instance: Instance) -> dict[str, Check]:
+    """The checks of the instance's services."""
+    checks = {
+        "postgres": Check(lambda: postgres.missing(instance), 30),
+        "zookeeper": Check(lambda: kafka.zookeeper_missing(instance), 30),
+        "kafka": Check(lambda: kafka.missing(instance), 60),
+        "redis": Check(lambda: redis_server.missing(instance), 15),
+        "tool-server": Check(lambda: http_missing(instance.url("tool-server", "/healthz")), 15),
+    }
+    return {name: checks[name] for name in instance.profile.services}
+
+
+def application_checks(instance: Instance, project: Path) -> dict[str, Check]:
+    """The checks of application processes that can be asked; for the others, staying up has to do."""
+    return {
+        "api": Check(lambda: http_missing(instance.url("api", "/readyz")), 60),
+        "flower": Check(lambda: http_missing(instance.url("flower", "/")), 60),
+        "worker": Check(lambda: worker_missing(instance, project), 60),
+    }
+
+
+def worker_missing(instance: Instance, project: Path) -> str | None:
+    """None when a worker answers the fleet's ping."""
+    command = (sys.executable, "-m", "celery", "-A", "tasks", "inspect", "ping", "--timeout", "2")
+    return command_missing(command, application_environment(instance), project)
+
+
+def http_missing(url: str | None) -> str | None:
+    """None when the URL answers 2xx, else why not."""
+    try:
+        with urllib.request.urlopen(url or "", timeout=5):  # noqa: S310 - the stack's own http URLs
+            return None
+    except urllib.error.HTTPError as error:
+        with error:
+            return f"it answers {error.code}"
+    except (OSError, http.client.HTTPException) as error:
+        return str(getattr(error, "reason", error))
+
+
+def command_missing(command: Sequence[str], environment: Mapping[str, str], directory: Path) -> str | None:
+    """None when the command exits with 0, else its last line."""
+    result = subprocess.run(
+        list(command), env={**os.environ, **environment}, cwd=directory, capture_output=True, text=True, timeout=60
+    )
+    if result.returncode == 0:
+        return None
+    return ((result.stderr.strip() or result.stdout.strip()).splitlines() or ["no reason given"])[-1]
