@@ -1,0 +1,167 @@
+"""The table from what HTTP showed to what is known about a call's effect. Pure.
+
+| what happened                                              | tool not idempotent | tool idempotent |
+| ---------------------------------------------------------- | ------------------- | --------------- |
+| 2xx with a JSON object, `null`, or no body                 | CONFIRMED           | CONFIRMED       |
+| 2xx whose body is too large or not a JSON object           | UNANSWERED          | PERMANENT       |
+| refused by the egress guard, unknown certificate, bad URL  | PERMANENT           | PERMANENT       |
+| no connection (name, refused, connect timeout)             | TRANSIENT           | TRANSIENT       |
+| 408, 425, 429, 503                                         | TRANSIENT           | TRANSIENT       |
+| 409                                                        | PERMANENT           | TRANSIENT       |
+| 3xx, other 4xx, 501, 505                                   | PERMANENT           | PERMANENT       |
+| other 5xx (500, 502, 504, …)                               | UNANSWERED          | TRANSIENT       |
+| sent, then timeout, reset or broken HTTP                   | UNANSWERED          | TRANSIENT       |
+| an item of a batch: `failed`                               | PERMANENT           | PERMANENT       |
+| an item of a batch: missing or malformed                   | UNANSWERED          | TRANSIENT       |
+
+The rule behind it: for a tool that does not ignore a repeated key, only what proves that the call was not
+worked may be sent again. A gateway's 502 or 504 and an application's 500 prove nothing; 503 and 429 are
+by their definition refusals to work. 409 is how an idempotent tool says that the first attempt is still
+being worked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import orjson
+
+from service.tools.calls import Answer, PreparedCall, ToolResult
+
+OUTPUT_LIMIT_BYTES = 64 * 1024
+"""The most JSON one call's output may have; it is kept with the effect and in the event log."""
+
+_NOT_WORKED = frozenset({408, 425, 429, 503})
+_NEVER = frozenset({501, 505})
+_CONFLICT = 409
+_LONGEST_RETRY_AFTER = 86_400.0
+_ERROR_CODE = re.compile(r"(?!.*\d{5})[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_NUL = b"\\u0000"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP answer, read whole."""
+
+    status: int
+    body: bytes | None
+    """None when it was larger than allowed."""
+    retry_after: str | None = None
+
+
+class UnreadableReplyError(ValueError):
+    """A body that is not what the protocol says; the message says in which way."""
+
+
+def judge(call: PreparedCall, reply: Reply, duration: float, now: datetime) -> ToolResult:
+    """The result of a call that was answered."""
+    if 200 <= reply.status < 300:
+        return _confirmed(call, reply, duration)
+    return refused(call, reply, duration, now)
+
+
+def refused(call: PreparedCall, reply: Reply, duration: float, now: datetime) -> ToolResult:
+    """The result of a call that was answered with another status than 2xx."""
+    return ToolResult(
+        key=call.key,
+        answer=_answer_of(reply.status, call.call.idempotent),
+        error=f"tool {call.call.tool!r} answered {reply.status}",
+        retry_after_seconds=retry_after_seconds(reply.retry_after, now),
+        duration_seconds=duration,
+    )
+
+
+def not_sent(call: PreparedCall, cause: str, duration: float) -> ToolResult:
+    """The result of a call for which there was no connection."""
+    error = f"tool {call.call.tool!r} could not be reached ({cause})"
+    return ToolResult(call.key, Answer.TRANSIENT, error=error, duration_seconds=duration)
+
+
+def not_allowed(call: PreparedCall, cause: str) -> ToolResult:
+    """The result of a call that is not made at all."""
+    return ToolResult(call.key, Answer.PERMANENT, error=f"tool {call.call.tool!r} was not called: {cause}")
+
+
+def unanswered(call: PreparedCall, cause: str, duration: float) -> ToolResult:
+    """The result of a call that went out and about which nothing more is known."""
+    answer = Answer.TRANSIENT if call.call.idempotent else Answer.UNANSWERED
+    error = f"tool {call.call.tool!r} was called and gave no usable answer ({cause})"
+    return ToolResult(call.key, answer, error=error, duration_seconds=duration)
+
+
+def unreadable(call: PreparedCall, cause: str, duration: float) -> ToolResult:
+    """The result of a call whose answer says success in a form that cannot be read."""
+    answer = Answer.PERMANENT if call.call.idempotent else Answer.UNANSWERED
+    error = f"tool {call.call.tool!r} answered 2xx, but its answer {cause}"
+    return ToolResult(call.key, answer, error=error, duration_seconds=duration)
+
+
+def failed_item(call: PreparedCall, code: object, duration: float) -> ToolResult:
+    """The result of a batch's item that the tool itself refused.
+
+    `code` is repeated only when it looks like an error code: prose may quote what was sent.
+    """
+    shown = code if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else "see the tool's own log"
+    error = f"tool {call.call.tool!r} refused the item ({shown})"
+    return ToolResult(call.key, Answer.PERMANENT, error=error, duration_seconds=duration)
+
+
+def require_storable(body: bytes) -> None:
+    """Raise UnreadableReplyError when an output, as JSON, cannot be kept."""
+    if len(body) > OUTPUT_LIMIT_BYTES:
+        raise UnreadableReplyError("is too large")
+    # PostgreSQL's jsonb cannot hold U+0000: one such answer would fail the statement of a whole batch.
+    if _NUL in body:
+        raise UnreadableReplyError("contains the character U+0000")
+
+
+def json_object(body: bytes | None) -> Mapping[str, Any] | None:
+    """The JSON object of a body; None when it is empty or `null`. Raises UnreadableReplyError."""
+    if body is None:
+        raise UnreadableReplyError("is too large")
+    if not body:
+        return None
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise UnreadableReplyError("is not JSON") from None
+    if value is not None and not isinstance(value, dict):
+        raise UnreadableReplyError("is not a JSON object")
+    return value
+
+
+def retry_after_seconds(header: str | None, now: datetime) -> float | None:
+    """`Retry-After` as seconds from now, at most a day; None when it is missing or not understood."""
+    if not header:
+        return None
+    if header.strip().isdecimal():
+        seconds = float(header)
+    else:
+        try:
+            moment = parsedate_to_datetime(header)
+        except ValueError:
+            return None
+        seconds = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
+    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
+
+
+def _confirmed(call: PreparedCall, reply: Reply, duration: float) -> ToolResult:
+    try:
+        require_storable(reply.body or b"")
+        output = json_object(reply.body)
+    except UnreadableReplyError as error:
+        return unreadable(call, str(error), duration)
+    return ToolResult(call.key, Answer.CONFIRMED, output=output, duration_seconds=duration)
+
+
+def _answer_of(status: int, idempotent: bool) -> Answer:
+    if status in _NOT_WORKED or (status == _CONFLICT and idempotent):
+        return Answer.TRANSIENT
+    if status < 500 or status in _NEVER:
+        return Answer.PERMANENT
+    return Answer.TRANSIENT if idempotent else Answer.UNANSWERED
