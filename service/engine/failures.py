@@ -1,0 +1,55 @@
+"""What becomes of an exception that failed: retried alone, or dead-lettered.
+
+Only the failing exception is touched; its batch goes on without it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from service.engine.batch import Reference
+from service.errors import PermanentError, SentinaiError
+
+log = logging.getLogger(__name__)
+
+_MESSAGE_LIMIT = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An exception that will not be worked further by itself."""
+
+    reference: Reference
+    error: SentinaiError
+
+
+class StageFaultError(PermanentError):
+    """A stage's own code failed on one exception: a fault of ours, not of the data."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(
+            f"the stage itself failed ({type(error).__name__}; its log has the cause): report it with the exception's "
+            "id and redrive after the fix"
+        )
+
+
+def as_dead_letters(failures: Sequence[Failure]) -> list[dict[str, Any]]:
+    """Failures as the dead-letter statement takes them."""
+    return [
+        {
+            "id": failure.reference.exception_id,
+            "sequence": failure.reference.sequence,
+            "attempts": failure.reference.attempt + 1,
+            "error_class": error_class(failure.error),
+            "message": str(failure.error)[:_MESSAGE_LIMIT],
+        }
+        for failure in failures
+    ]
+
+
+def error_class(error: SentinaiError) -> str:
+    """The error's name without its suffix, as dead letters and their Kafka records carry it."""
+    return type(error).__name__.removesuffix("Error")

@@ -1,0 +1,142 @@
+"""Runs the four deciding stages: one transaction that loads, guards, decides and applies a whole batch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine
+
+from service.domain.exceptions import IN_FLIGHT, ExceptionRecord, Outcome, Stage
+from service.domain.guard import Position, Verdict, judge
+from service.domain.packs import PackSet
+from service.engine.batch import Batch, Reference
+from service.engine.decisions import encode
+from service.engine.failures import Failure, StageFaultError, as_dead_letters
+from service.engine.packs import NoActivePackError, PackSource
+from service.engine.results import EarlyError, Retry, StageResult
+from service.errors import PermanentError, TransientError
+from service.persistence.stages import LoadedException, StageRepository
+from service.persistence.unit_of_work import Transaction, unit_of_work
+
+log = logging.getLogger(__name__)
+
+Decide = Callable[[ExceptionRecord, PackSet, datetime], Outcome]
+Clock = Callable[[], datetime]
+
+
+@dataclass(slots=True)
+class Judged:
+    """A batch after the guard: what to work, what only passes, what came too early."""
+
+    work: list[tuple[Reference, LoadedException]] = field(default_factory=list)
+    onward: list[Reference] = field(default_factory=list)
+    early: list[Reference] = field(default_factory=list)
+
+
+def judge_batch(stage: Stage, batch: Batch, rows: Mapping[Any, LoadedException]) -> Judged:
+    """Apply the guard to every reference. Stale ones, and rows the tenants declared do not cover, drop out."""
+    judged = Judged()
+    for reference in batch.references:
+        loaded = rows.get(reference.exception_id)
+        if loaded is None or loaded.record.tenant_id != reference.tenant_id or loaded.record.status not in IN_FLIGHT:
+            continue
+        actual = Position(loaded.record.sequence, loaded.record.stage)
+        verdict = judge(Position(reference.sequence, stage), actual)
+        if verdict is Verdict.APPLY:
+            judged.work.append((reference, loaded))
+        elif verdict is Verdict.ONWARD:
+            judged.onward.append(reference)
+        elif verdict is Verdict.EARLY:
+            judged.early.append(reference)
+    return judged
+
+
+class StageRunner:
+    """Works a batch through one of the deciding stages.
+
+    Everything about the batch happens in one transaction, so a repeated delivery finds either nothing done or
+    everything. Raises InfrastructureUnavailableError when PostgreSQL is away.
+    """
+
+    def __init__(self, engine: Engine, packs: PackSource, decide: Mapping[Stage, Decide], clock: Clock) -> None:
+        self._engine = engine
+        self._packs = packs
+        self._decide = decide
+        self._clock = clock
+
+    def run(self, stage: Stage, batch: Batch) -> StageResult:
+        """Decide every exception of the batch that is due at this stage."""
+        now = self._clock()
+        with unit_of_work(self._engine, batch.tenants()) as transaction:
+            repository = StageRepository(transaction)
+            rows = repository.load(stage, [r.exception_id for r in batch.references])
+            judged = judge_batch(stage, batch, rows)
+            attempted = _Attempt(stage, self._decide[stage], now)
+            attempted.all(judged, self._pack_sets(stage, transaction, judged))
+            survivors = attempted.apply(repository) + judged.onward
+            if batch.lane is not None and batch.batch_id is not None and not survivors:
+                repository.batch_done(batch.lane, batch.batch_id)
+        early = [Retry(reference, EarlyError(reference)) for reference in judged.early]
+        return StageResult(tuple(survivors), tuple(attempted.retries + early))
+
+    def _pack_sets(self, stage: Stage, transaction: Transaction, judged: Judged) -> dict[Reference, PackSet]:
+        """The packs each exception is decided with: active ones at intake, the recorded versions after it."""
+        found: dict[Reference, PackSet] = {}
+        fresh = {r.tenant_id for r, row in judged.work if stage is Stage.INTAKE or row.record.pack_versions is None}
+        active = self._packs.active(transaction, fresh) if fresh else {}
+        for reference, row in judged.work:
+            versions = row.record.pack_versions
+            if stage is not Stage.INTAKE and versions is not None:
+                found[reference] = self._packs.at(transaction, reference.tenant_id, versions)
+            elif reference.tenant_id in active:
+                found[reference] = active[reference.tenant_id]
+        return found
+
+
+class _Attempt:
+    """One pass of a stage's pure function over a batch, gathering decisions, failures and retries."""
+
+    def __init__(self, stage: Stage, decide: Decide, now: datetime) -> None:
+        self._stage = stage
+        self._decide = decide
+        self._now = now
+        self._decisions: list[dict[str, Any]] = []
+        self._decided: dict[Any, Reference] = {}
+        self._failures: list[Failure] = []
+        self.retries: list[Retry] = []
+
+    def all(self, judged: Judged, packs: Mapping[Reference, PackSet]) -> None:
+        """Decide each exception; one that fails does not keep the others from being decided."""
+        for reference, loaded in judged.work:
+            try:
+                if reference not in packs:
+                    raise NoActivePackError(reference.tenant_id)
+                self._one(reference, loaded, packs[reference])
+            except PermanentError as error:
+                self._failures.append(Failure(reference, error))
+            except TransientError as error:
+                self.retries.append(Retry(reference, error))
+            except Exception as error:  # A fault of ours on one exception must not hold up its batch.
+                log.exception("stage %s failed on exception %s", self._stage.queue, reference.exception_id)
+                self._failures.append(Failure(reference, StageFaultError(error)))
+
+    def _one(self, reference: Reference, loaded: LoadedException, packs: PackSet) -> None:
+        outcome = self._decide(loaded.record, packs, self._now)
+        decision = encode(self._stage, loaded.record, reference.attempt, outcome, packs, loaded.plan_id)
+        self._decisions.append(decision)
+        self._decided[reference.exception_id] = reference
+
+    def apply(self, repository: StageRepository) -> list[Reference]:
+        """Write what was decided; the references that go on to the next stage."""
+        if self._failures:
+            repository.dead_letter(self._stage, as_dead_letters(self._failures), self._now)
+        if not self._decisions:
+            return []
+        moved = repository.apply(self._stage, self._decisions, self._now)
+        going_on = [m for m in moved if m.stage_now == self._stage + 1]
+        repository.open_gates([m for m in moved if m.stage_now != self._stage + 1], self._now)
+        return [Reference(self._decided[m.exception_id].tenant_id, m.exception_id, m.sequence) for m in going_on]

@@ -1,0 +1,146 @@
+"""The repository of the stage engine: a batch's rows in, its decisions out. It never commits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row
+
+from service.domain.exceptions import (
+    ExceptionRecord,
+    Input,
+    InputType,
+    PackVersions,
+    Severity,
+    Stage,
+    Status,
+)
+from service.domain.plans import from_document
+from service.persistence.statements import stages as sql
+from service.persistence.unit_of_work import Transaction, as_json
+
+_LOAD = {
+    Stage.INTAKE: sql.LOAD_FOR_DECISION,
+    Stage.TRIAGE: sql.LOAD_FOR_DECISION,
+    Stage.POLICY: sql.LOAD_FOR_DECISION,
+    Stage.PLAYBOOK: sql.LOAD_WITH_PLAN,
+    Stage.TOOL: sql.LOAD_FOR_TOOL,
+}
+_APPLY = {
+    Stage.INTAKE: sql.APPLY_INTAKE,
+    Stage.TRIAGE: sql.APPLY_TRIAGE,
+    Stage.POLICY: sql.APPLY_POLICY,
+    Stage.PLAYBOOK: sql.APPLY_PLAYBOOK,
+    Stage.TOOL: sql.APPLY_TOOL,
+}
+
+_NOT_LOADED: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedException:
+    """An exception's locked row, and the id of the plan in force if one was loaded."""
+
+    record: ExceptionRecord
+    plan_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A row of the effect ledger."""
+
+    state: str
+    attempt: int
+    lease_until: datetime | None
+    output: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """An exception that a decision really moved."""
+
+    exception_id: UUID
+    sequence: int
+    last_sequence: int
+    stage_now: int
+
+
+class StageRepository:
+    """What a stage reads and writes, one statement for a whole batch each."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    def load(self, stage: Stage, ids: Iterable[UUID]) -> dict[UUID, LoadedException]:
+        """The rows of a batch, locked in id order. Rows of undeclared tenants are not there."""
+        rows = self._transaction.rows(_LOAD[stage], {"ids": [str(i) for i in ids]})
+        return {row.exception_id: _loaded(row) for row in rows}
+
+    def effects(self, ids: Iterable[UUID]) -> dict[str, Effect]:
+        """Every effect of these exceptions so far, by idempotency key."""
+        rows = self._transaction.rows(sql.LOAD_EFFECTS, {"ids": [str(i) for i in ids]})
+        return {str(row.idempotency_key): Effect(row.state, row.attempt, row.lease_until, row.output) for row in rows}
+
+    def apply(self, stage: Stage, decisions: Sequence[Mapping[str, Any]], now: datetime) -> list[Moved]:
+        """Write decisions; the rows that come back are the ones that really moved.
+
+        A decision's keys are the columns of the statement's record, in `service.persistence.statements.stages`.
+        """
+        next_stage = stage if stage is Stage.TOOL else stage + 1
+        parameters = {"decisions": as_json(decisions), "stage": int(stage), "next_stage": int(next_stage), "now": now}
+        rows = self._transaction.rows(_APPLY[stage], parameters)
+        return [Moved(row.exception_id, row.sequence, row.last_sequence, row.stage_now) for row in rows]
+
+    def open_gates(self, finished: Sequence[Moved], now: datetime) -> None:
+        """Make the next input of each finished exception ready, where one waits, and wake the dispatchers."""
+        waiting = [{"id": m.exception_id, "sequence": m.sequence} for m in finished if m.last_sequence > m.sequence]
+        if waiting:
+            self._transaction.run(sql.OPEN_GATE, {"finished": as_json(waiting), "now": now})
+            self._transaction.run("SELECT pg_notify('outbox', '')")
+
+    def record_retries(self, stage: Stage, retries: Sequence[Mapping[str, Any]], now: datetime) -> None:
+        """Note failed attempts: {id, sequence, attempt, retry_at, data} each."""
+        self._transaction.run(sql.RECORD_RETRIES, {"decisions": as_json(retries), "stage": int(stage), "now": now})
+
+    def dead_letter(self, stage: Stage, failures: Sequence[Mapping[str, Any]], now: datetime) -> None:
+        """Give exceptions up: {id, sequence, attempts, error_class, message} each."""
+        self._transaction.run(sql.DEAD_LETTER, {"decisions": as_json(failures), "stage": int(stage), "now": now})
+
+    def batch_done(self, lane: int, batch_id: str) -> None:
+        """Tell the lane's dispatcher, at commit, that this batch needs its place no more."""
+        self._transaction.run("SELECT pg_notify('lanes', %(payload)s)", {"payload": f"{lane}:{batch_id}"})
+
+
+def _loaded(row: Row[Any]) -> LoadedException:
+    record = ExceptionRecord(
+        tenant_id=row.tenant_id,
+        exception_id=row.exception_id,
+        status=Status(row.status),
+        resting_status=Status(row.resting_status) if row.resting_status else None,
+        sequence=row.sequence,
+        stage=row.stage,
+        source_system=row.source_system,
+        exception_type=row.exception_type,
+        reported_severity=row.reported_severity,
+        severity=Severity(row.severity) if row.severity else None,
+        confidence=row.confidence,
+        entity=row.entity,
+        raw_payload=row.raw_payload if row.raw_payload is not None else _NOT_LOADED,
+        occurred_at=row.occurred_at,
+        received_at=row.received_at,
+        deadline_at=row.deadline_at,
+        pack_versions=None if row.domain_version is None else PackVersions(row.domain_version, row.tenant_version),
+        input=_INGESTED
+        if row.input_type is None
+        else Input(InputType(row.input_type), row.input_data, row.input_actor),
+        plan=None if row.plan is None else from_document(row.plan),
+        completed_steps=frozenset(row.orders or ()),
+    )
+    return LoadedException(record, row.plan_id)
+
+
+_INGESTED = Input(InputType.INGESTED)

@@ -1,0 +1,99 @@
+"""Statements of the dispatcher and the reconciler. They run as the SYSTEM role and see every tenant's outbox."""
+
+ENSURE_LANES = """
+INSERT INTO lanes (lane) SELECT generate_series(0, %(lanes)s - 1) ON CONFLICT DO NOTHING
+"""
+
+HOLDERS = """
+-- Live holders other than me, and how many lanes there are: what a fair share is computed from.
+SELECT count(DISTINCT holder) FILTER (WHERE leased_until > now() AND holder <> %(holder)s) AS others,
+       count(*) AS lanes
+  FROM lanes
+"""
+
+RENEW = """
+-- Renews my lanes up to my fair share and lets the rest go. Row locks only for the length of the statement.
+WITH mine AS (
+    SELECT lane, row_number() OVER (ORDER BY lane) AS place FROM lanes
+     WHERE holder = %(holder)s AND leased_until > now()
+)
+UPDATE lanes l
+   SET leased_until = CASE WHEN m.place <= %(share)s THEN now() + make_interval(secs => %(seconds)s) END,
+       holder = CASE WHEN m.place <= %(share)s THEN %(holder)s END
+  FROM mine m WHERE l.lane = m.lane
+RETURNING l.lane, l.holder
+"""
+
+CLAIM = """
+-- Takes free lanes. SKIP LOCKED, so that two dispatchers starting together take different ones.
+UPDATE lanes
+   SET holder = %(holder)s, leased_until = now() + make_interval(secs => %(seconds)s)
+ WHERE lane IN (SELECT lane FROM lanes WHERE leased_until IS NULL OR leased_until <= now()
+                 ORDER BY lane LIMIT %(wanted)s FOR UPDATE SKIP LOCKED)
+RETURNING lane
+"""
+
+RELEASE = """
+UPDATE lanes SET holder = NULL, leased_until = NULL WHERE holder = %(holder)s
+"""
+
+LANES_WITH_WORK = """
+-- One index probe a lane: which of my lanes have ready work.
+SELECT l.lane FROM unnest(%(lanes)s::smallint[]) AS l(lane)
+ WHERE EXISTS (SELECT FROM outbox o WHERE o.lane = l.lane AND o.ready)
+"""
+
+TAKE = """
+-- Takes up to `size` ready rows of one lane: every tenant's first, then every tenant's second, and so on, so
+-- that a tenant with a long backlog does not delay another's single exception. Tenants are found by hopping
+-- along the index. Only the lane's lease-holder takes; where two overlap for a moment, the DELETE's row locks
+-- give each row to one of them.
+WITH RECURSIVE tenant (tenant_id) AS (
+    (SELECT tenant_id FROM outbox WHERE lane = %(lane)s AND ready ORDER BY tenant_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT o.tenant_id FROM outbox o
+             WHERE o.lane = %(lane)s AND o.ready AND o.tenant_id > t.tenant_id ORDER BY o.tenant_id LIMIT 1)
+      FROM tenant t WHERE t.tenant_id IS NOT NULL
+), chosen AS MATERIALIZED (
+    SELECT first.exception_id, first.sequence
+      FROM tenant t
+     CROSS JOIN LATERAL (
+           SELECT o.exception_id, o.sequence, row_number() OVER (ORDER BY o.number) AS place
+             FROM outbox o WHERE o.lane = %(lane)s AND o.ready AND o.tenant_id = t.tenant_id
+            ORDER BY o.number LIMIT %(size)s) AS first
+     WHERE t.tenant_id IS NOT NULL
+     ORDER BY first.place, t.tenant_id
+     LIMIT %(size)s
+)
+DELETE FROM outbox o USING chosen c
+ WHERE o.exception_id = c.exception_id AND o.sequence = c.sequence AND o.ready
+RETURNING o.tenant_id, o.exception_id, o.sequence, o.stage, o.attempt
+"""
+
+RECONCILE = """
+-- Finds what is due to move and has not, and puts it back into the outbox. Reads without locks: a row that moves
+-- meanwhile makes the new reference stale, and the guard drops it. retry_at is pushed on so that one lost message
+-- is repeated once a period, not at every look.
+WITH stuck AS MATERIALIZED (
+    SELECT e.exception_id, e.sequence, e.tenant_id, e.lane, e.stage, e.attempt
+      FROM exceptions e
+     WHERE e.status IN ('RECEIVED', 'IN_PROGRESS') AND e.stage < 5
+       AND GREATEST(e.updated_at, e.retry_at) < %(now)s - make_interval(secs => %(after)s)
+       AND NOT EXISTS (SELECT FROM outbox o
+                        WHERE o.exception_id = e.exception_id AND o.sequence = e.sequence AND o.ready)
+       AND NOT EXISTS (SELECT FROM tool_executions t
+                        WHERE t.exception_id = e.exception_id AND t.lease_until > %(now)s)
+     ORDER BY e.exception_id
+     LIMIT %(limit)s
+), pushed AS (
+    UPDATE exceptions e SET retry_at = %(now)s FROM stuck s WHERE e.exception_id = s.exception_id
+)
+INSERT INTO outbox (exception_id, sequence, tenant_id, lane, stage, attempt, ready)
+SELECT exception_id, sequence, tenant_id, lane, stage, attempt, true FROM stuck
+ON CONFLICT (exception_id, sequence) DO UPDATE SET ready = true
+RETURNING tenant_id
+"""
+
+ENSURE_PARTITIONS = """
+SELECT ensure_event_partitions((%(now)s AT TIME ZONE 'UTC')::date, %(months)s)
+"""
