@@ -1,0 +1,172 @@
+"""Reading: exceptions, their timelines and the conservation ledger, as values. Nothing here writes or locks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row
+
+from service.domain.exceptions import IN_FLIGHT, WAITING, Status
+from service.persistence.statements import queries as statements
+from service.persistence.unit_of_work import Transaction
+
+_CLOCK_SKEW = timedelta(days=1)
+"""How far apart the clocks of two processes that write events of one exception may be."""
+_ID_SLACK = timedelta(minutes=1)
+"""An id's time is taken a moment before or after `received_at`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListFilter:
+    """What a list is narrowed to; empty or None: not narrowed."""
+
+    status: tuple[str, ...] = ()
+    severity: tuple[str, ...] = ()
+    exception_type: str | None = None
+    source_system: str | None = None
+    received_from: datetime | None = None
+    received_to: datetime | None = None
+    text: str | None = None
+    """Part of the external id, type, source system, assignee, or the start of the exception's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """A tenant's books: everything accepted is somewhere."""
+
+    tenant_id: str
+    accepted: int
+    resolved: int
+    escalated: int
+    cancelled: int
+    waiting: int
+    in_flight: int
+    dead_lettered: int
+    discarded: int
+
+    @property
+    def balanced(self) -> bool:
+        """Nothing is lost and nothing is there twice."""
+        return self.accepted == (
+            self.resolved
+            + self.escalated
+            + self.cancelled
+            + self.waiting
+            + self.in_flight
+            + self.dead_lettered
+            + self.discarded
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ExceptionDetails:
+    """One exception and the latest of everything that hangs on it. Rows have the columns that their statement names."""
+
+    row: Row[Any]
+    plan: Row[Any] | None
+    steps_done: Sequence[Row[Any]]
+    effects: Sequence[Row[Any]]
+    approval: Row[Any] | None
+    dead_letter: Row[Any] | None
+
+
+def list_exceptions(
+    transaction: Transaction, tenant_id: str, wanted: ListFilter, *, newest_first: bool, after: UUID | None, limit: int
+) -> Sequence[Row[Any]]:
+    """At most `limit` rows beyond the id `after`, in order of receipt."""
+    parameters: dict[str, Any] = {
+        "status": list(wanted.status),
+        "severity": list(wanted.severity),
+        "exception_type": wanted.exception_type,
+        "source_system": wanted.source_system,
+        "pattern": f"%{_literal(wanted.text)}%" if wanted.text else None,
+        "before" if newest_first else "after": after and str(after),
+    }
+    if wanted.received_from:
+        parameters |= {"first_id": _bound(wanted.received_from - _ID_SLACK), "received_from": wanted.received_from}
+    if wanted.received_to:
+        parameters |= {"last_id": _bound(wanted.received_to + _ID_SLACK), "received_to": wanted.received_to}
+    conditions = " ".join(sql for name, sql in statements.CONDITIONS.items() if parameters.get(name))
+    statement = statements.LIST.format(conditions=conditions, direction="DESC" if newest_first else "ASC")
+    return transaction.rows(statement, {**parameters, "tenant": tenant_id, "limit": limit})
+
+
+def get_exception(transaction: Transaction, tenant_id: str, exception_id: UUID) -> ExceptionDetails | None:
+    """One exception with its plan, approval and dead letter; None when the tenant has none of this id."""
+    parameters = {"tenant": tenant_id, "exception_id": str(exception_id)}
+    row = _first(transaction, statements.GET, parameters)
+    if row is None:
+        return None
+    plan = _first(transaction, statements.PLAN, parameters)
+    planned = {**parameters, "plan_id": plan and str(plan.plan_id)}
+    return ExceptionDetails(
+        row=row,
+        plan=plan,
+        steps_done=transaction.rows(statements.STEPS_DONE, planned) if plan else (),
+        effects=transaction.rows(statements.EFFECTS, planned) if plan else (),
+        approval=_first(transaction, statements.APPROVAL, parameters),
+        dead_letter=_first(transaction, statements.DEAD_LETTER, parameters),
+    )
+
+
+def list_events(
+    transaction: Transaction, tenant_id: str, exception_id: UUID, *, after: int, limit: int
+) -> Sequence[Row[Any]] | None:
+    """At most `limit` events after position `after`, in order; None when the tenant has no such exception."""
+    parameters = {"tenant": tenant_id, "exception_id": str(exception_id)}
+    received = _first(transaction, statements.RECEIVED_AT, parameters)
+    if received is None:
+        return None
+    since = received.received_at - _CLOCK_SKEW
+    return transaction.rows(statements.EVENTS, {**parameters, "after": after, "since": since, "limit": limit})
+
+
+def ledger_of(transaction: Transaction, tenant_id: str) -> Ledger:
+    """One tenant's ledger, from one snapshot."""
+    rows = transaction.rows(statements.LEDGER, {"tenant": tenant_id})
+    return _ledger(rows[0]) if rows else Ledger(tenant_id, 0, 0, 0, 0, 0, 0, 0, 0)
+
+
+def ledgers(transaction: Transaction) -> list[Ledger]:
+    """The ledgers of all tenants the transaction sees that ever sent something, from one snapshot."""
+    return [_ledger(row) for row in transaction.rows(statements.LEDGER, {"tenant": None})]
+
+
+def schema_revision(transaction: Transaction) -> str | None:
+    """The migration the database is at."""
+    row = _first(transaction, statements.REVISION, {})
+    return row.version_num if row else None
+
+
+def _ledger(row: Row[Any]) -> Ledger:
+    number: Mapping[str, int] = row.by_status
+    return Ledger(
+        tenant_id=row.tenant_id,
+        accepted=row.accepted,
+        resolved=number.get(Status.RESOLVED, 0),
+        escalated=number.get(Status.ESCALATED, 0),
+        cancelled=number.get(Status.CANCELLED, 0),
+        waiting=sum(number.get(status, 0) for status in WAITING),
+        in_flight=sum(number.get(status, 0) for status in IN_FLIGHT),
+        dead_lettered=number.get(Status.DEAD_LETTERED, 0),
+        discarded=number.get(Status.DISCARDED, 0),
+    )
+
+
+def _first(transaction: Transaction, statement: str, parameters: Mapping[str, Any]) -> Row[Any] | None:
+    rows = transaction.rows(statement, parameters)
+    return rows[0] if rows else None
+
+
+def _literal(text: str) -> str:
+    """Text for LIKE in which nothing is a wildcard."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _bound(moment: datetime) -> str:
+    """The smallest UUIDv7 of a moment."""
+    return str(UUID(int=max(0, int(moment.timestamp() * 1000)) << 80))

@@ -1,0 +1,110 @@
+"""Statements that only read: for people, scripts and the ledger. None of them locks anything."""
+
+from __future__ import annotations
+
+_SUMMARY = """
+exception_id, tenant_id, status, sequence, last_sequence, stage, position, source_system, external_id,
+exception_type, reported_severity, severity, confidence, entity, assigned_to, domain_version, tenant_version,
+trace_id, occurred_at, received_at, updated_at, deadline_at
+"""
+
+LIST = f"""
+-- Pages along exceptions_by_tenant or exceptions_by_status: ids are UUIDv7, so their order is that of receipt.
+SELECT {_SUMMARY}
+  FROM exceptions
+ WHERE tenant_id = %(tenant)s {{conditions}}
+ ORDER BY exception_id {{direction}}
+ LIMIT %(limit)s
+"""  # noqa: S608 - made of this module's constants
+
+CONDITIONS = {
+    "status": "AND status = ANY(%(status)s)",
+    "severity": "AND severity = ANY(%(severity)s)",
+    "exception_type": "AND exception_type = %(exception_type)s",
+    "source_system": "AND source_system = %(source_system)s",
+    "first_id": "AND exception_id >= %(first_id)s::uuid AND received_at >= %(received_from)s",
+    "last_id": "AND exception_id <= %(last_id)s::uuid AND received_at < %(received_to)s",
+    "after": "AND exception_id > %(after)s::uuid",
+    "before": "AND exception_id < %(before)s::uuid",
+    "pattern": (
+        "AND (external_id ILIKE %(pattern)s OR exception_type ILIKE %(pattern)s OR source_system ILIKE %(pattern)s"
+        " OR assigned_to ILIKE %(pattern)s OR exception_id::text LIKE %(pattern)s)"
+    ),
+}
+"""Each filter of LIST by the parameter that switches it on."""
+
+GET = f"""
+-- The payload as people may see it: the redacted view, or the payload itself once intake found nothing to
+-- redact. Before intake has looked, nobody knows what is sensitive, so nothing is shown.
+SELECT {_SUMMARY},
+       CASE WHEN redacted_payload IS NOT NULL THEN redacted_payload WHEN normalized THEN raw_payload END AS payload,
+       redacted_payload IS NOT NULL OR normalized AS payload_known
+  FROM (SELECT e.*, EXISTS (SELECT FROM events v
+                             WHERE v.exception_id = e.exception_id AND v.type = 'ExceptionNormalized') AS normalized
+          FROM exceptions e
+         WHERE tenant_id = %(tenant)s AND exception_id = %(exception_id)s) one
+"""  # noqa: S608 - made of this module's constants
+
+PLAN = """
+SELECT plan_id, sequence, playbook, document, created_at
+  FROM plans
+ WHERE tenant_id = %(tenant)s AND exception_id = %(exception_id)s
+ ORDER BY sequence DESC
+ LIMIT 1
+"""
+
+STEPS_DONE = """
+SELECT step_order, completed_at, completed_by FROM plan_steps WHERE tenant_id = %(tenant)s AND plan_id = %(plan_id)s
+"""
+
+EFFECTS = """
+SELECT step_order, state, attempt, requested_at, finished_at
+  FROM tool_executions
+ WHERE tenant_id = %(tenant)s AND exception_id = %(exception_id)s AND plan_id = %(plan_id)s
+"""
+
+APPROVAL = """
+SELECT state, reason, requested_at, decided_at, decided_by, comment
+  FROM approvals
+ WHERE tenant_id = %(tenant)s AND exception_id = %(exception_id)s
+ ORDER BY sequence DESC
+ LIMIT 1
+"""
+
+DEAD_LETTER = """
+SELECT sequence, stage, error_class, message, attempts, state, dead_lettered_at
+  FROM dead_letters
+ WHERE tenant_id = %(tenant)s AND exception_id = %(exception_id)s
+ ORDER BY position DESC
+ LIMIT 1
+"""
+
+RECEIVED_AT = """
+SELECT received_at FROM exceptions WHERE tenant_id = %(tenant)s AND exception_id = %(exception_id)s
+"""
+
+EVENTS = """
+-- `since` keeps the months before the exception existed out of the search.
+SELECT exception_id, tenant_id, position, occurred_at, sequence, stage, attempt, type, trace_id, domain_version,
+       tenant_version, data
+  FROM events
+ WHERE tenant_id = %(tenant)s AND exception_id = %(exception_id)s AND position > %(after)s AND occurred_at >= %(since)s
+ ORDER BY position
+ LIMIT %(limit)s
+"""
+
+LEDGER = """
+-- One statement, hence one snapshot: what was accepted (counted in the event log) against where it is now
+-- (counted in the rows).
+SELECT tenant_id, COALESCE(accepted, 0) AS accepted, COALESCE(by_status, '{}') AS by_status
+  FROM (SELECT tenant_id, count(*) AS accepted FROM events
+         WHERE position = 1 AND (%(tenant)s::text IS NULL OR tenant_id = %(tenant)s) GROUP BY tenant_id) a
+  FULL JOIN
+       (SELECT tenant_id, jsonb_object_agg(status, number) AS by_status
+          FROM (SELECT tenant_id, status, count(*) AS number FROM exceptions
+                 WHERE %(tenant)s::text IS NULL OR tenant_id = %(tenant)s GROUP BY tenant_id, status) s
+         GROUP BY tenant_id) r USING (tenant_id)
+ ORDER BY tenant_id
+"""
+
+REVISION = "SELECT version_num FROM alembic_version"
