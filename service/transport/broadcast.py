@@ -1,0 +1,166 @@
+"""Messages for listeners: fanout exchanges, remote control, events, and queues that live as long as a connection.
+
+Such a queue has no topic. Its exchange has one (a single partition, kept for minutes), every connection that listens
+reads it from the moment of its binding, without a group, and picks what its own bindings match.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable
+
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+from .cluster import Cluster, keep_from_children, let_go
+from .errors import ConsumerFailed, TransportError
+from .records import ROUTING_KEY, header
+from .wakeup import Wakeup
+
+logger = logging.getLogger(__name__)
+
+_WAITING_LIMIT = 5000
+"""Messages kept for a queue that nobody reads; older ones are dropped and counted."""
+_POLL = 0.1
+_BATCH = 200
+
+Matches = Callable[[str], bool]
+
+
+class Listener:
+    """A connection's temporary queues. The thread it starts alone owns the Consumer."""
+
+    def __init__(self, cluster: Cluster, wakeup: Wakeup) -> None:
+        self._cluster = cluster
+        self._wakeup = wakeup
+        self._lock = threading.Lock()
+        self._queues: dict[str, deque[Message]] = {}
+        self._bindings: dict[str, list[tuple[str, str, Matches]]] = {}
+        self._starts: deque[TopicPartition] = deque()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._error: TransportError | None = None
+
+    def declare(self, queue: str) -> None:
+        """Add a temporary queue, reachable by its name through the default exchange."""
+        with self._lock:
+            known = queue in self._queues
+            self._queues.setdefault(queue, deque(maxlen=_WAITING_LIMIT))
+        if not known:
+            self.bind(queue, "", queue, lambda key: key == queue)
+
+    def bind(self, queue: str, exchange: str, binding_key: str, matches: Matches) -> None:
+        """Let ``queue`` have the exchange's messages from now on whose routing key matches."""
+        topic = ensure_broadcast(self._cluster, exchange)
+        with self._lock:
+            first = topic not in self._bindings
+            bindings = self._bindings.setdefault(topic, [])
+            if any(bound[:2] == (queue, binding_key) for bound in bindings):
+                return
+        if first:
+            ends = self._cluster.topics.ends(topic)
+            self._starts.extend(TopicPartition(topic, number, end) for number, end in ends.items())
+        with self._lock:
+            bindings.append((queue, binding_key, matches))
+        self._start()
+
+    def delete(self, queue: str) -> None:
+        """Forget a queue and its bindings."""
+        with self._lock:
+            self._queues.pop(queue, None)
+            for bindings in self._bindings.values():
+                bindings[:] = [bound for bound in bindings if bound[0] != queue]
+
+    def __contains__(self, queue: object) -> bool:
+        return queue in self._queues
+
+    def take(self, wanted: Callable[[str], bool]) -> tuple[str, Message] | None:
+        """Take the next message of a queue that is ``wanted``."""
+        with self._lock:
+            for queue, waiting in self._queues.items():
+                if waiting and wanted(queue):
+                    return queue, waiting.popleft()
+        return None
+
+    def size(self, queue: str) -> int:
+        """How many messages wait for a queue."""
+        return len(self._queues.get(queue, ()))
+
+    def purge(self, queue: str) -> int:
+        """Drop what waits for a queue."""
+        with self._lock:
+            waiting = self._queues.get(queue, deque())
+            count = len(waiting)
+            waiting.clear()
+            return count
+
+    def raise_failure(self) -> None:
+        """Raise what ended the thread, if anything did."""
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._stopping = True
+        if self._thread is not None:
+            self._thread.join(5)
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="kafka-listener", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        consumer: Consumer | None = None
+        try:
+            consumer = self._open()
+            while not self._stopping:
+                self._round(consumer)
+        except Exception as failure:  # noqa: BLE001 - a thread's edge: whatever ends it must reach the connection
+            self._error = ConsumerFailed("(listener)", str(failure))
+            self._wakeup.set()
+        finally:
+            if consumer is not None:
+                consumer.close()
+                let_go(consumer)
+
+    def _open(self) -> Consumer:
+        config = self._cluster.options.consumer(f"listener-{uuid.uuid4().hex}")
+        for of_a_member in ("group.instance.id", "group.protocol"):
+            config.pop(of_a_member, None)
+        return keep_from_children(Consumer({**config, "error_cb": self._cluster.on_error}, logger=logger))
+
+    def _round(self, consumer: Consumer) -> None:
+        while self._starts:
+            consumer.incremental_assign([self._starts.popleft()])
+        first = consumer.poll(_POLL)
+        if first is None:
+            return
+        for message in (first, *consumer.consume(_BATCH, 0)):
+            error = message.error()
+            if error is None:
+                self._distribute(message)
+            elif error.fatal() or error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise ConsumerFailed("(listener)", error.str())
+        self._wakeup.set()
+
+    def _distribute(self, message: Message) -> None:
+        routing_key = header(message.headers(), ROUTING_KEY)
+        with self._lock:
+            takers = {queue for queue, _, matches in self._bindings.get(message.topic(), ()) if matches(routing_key)}
+            for queue in takers:
+                waiting = self._queues.get(queue)
+                if waiting is not None:
+                    self._cluster.counters.add("broadcasts_dropped", len(waiting) == waiting.maxlen)
+                    waiting.append(message)
+
+
+def ensure_broadcast(cluster: Cluster, exchange: str) -> str:
+    """Make sure that an exchange's broadcast topic exists; return its name."""
+    options = cluster.options
+    topic = cluster.names.broadcast(exchange)
+    retention = str(int(options.broadcast_retention * 1000))
+    cluster.topics.ensure([topic], 1, options.replication_factor, {"retention.ms": retention})
+    return topic

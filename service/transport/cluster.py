@@ -1,0 +1,109 @@
+"""What one process shares per cluster: the producer, the admin client, the known topics. Safe across fork().
+
+librdkafka handles consist of threads, which do not survive fork(); their destructors wait for those threads. So a
+forked child starts with nothing, and the parent's handles are leaked in it on purpose.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import threading
+from typing import Any, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
+from .counters import Counters
+from .errors import BrokerUnavailable
+from .names import Names
+from .options import Options
+from .publishing import Publisher
+from .topics import Topics
+
+logger = logging.getLogger(__name__)
+
+Handle = TypeVar("Handle")
+
+
+class Cluster:
+    """This process's share in one cluster, under one set of options."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.names = Names(options.topic_prefix)
+        self.counters = Counters()
+        self.last_error = ""
+        self.publisher = Publisher(self._make_producer, options.publish_timeout, self.counters)
+        self.topics = Topics(
+            self._make_admin, options.bootstrap_servers, options.request_timeout, options.create_topics
+        )
+        self._warm = False
+
+    def verify(self) -> None:
+        """Make sure that the cluster answers, and warm the producer up on the first call.
+
+        Raises:
+            BrokerUnavailable: it does not; the message holds the cause librdkafka told last.
+        """
+        try:
+            if self._warm:
+                self.topics.metadata()
+            else:
+                self.publisher.warm_up(self.options.request_timeout)
+                self._warm = True
+        except KafkaException as failure:
+            cause = self.last_error or failure.args[0].str()
+            raise BrokerUnavailable(self.options.bootstrap_servers, "connecting", cause) from failure
+
+    def on_error(self, error: KafkaError) -> None:
+        """Remember what librdkafka tells only here: wrong passwords and certificates, for instance."""
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or not self.last_error:
+            self.last_error = error.str()
+        self.counters.add("client_errors")
+        logger.debug("librdkafka: %s", error.str())
+
+    def _make_producer(self) -> Producer:
+        return keep_from_children(Producer({**self.options.producer(), "error_cb": self.on_error}, logger=logger))
+
+    def _make_admin(self) -> AdminClient:
+        return keep_from_children(AdminClient({**self.options.common(), "error_cb": self.on_error}, logger=logger))
+
+
+_clusters: dict[str, Cluster] = {}
+_handles: list[Any] = []
+_lock = threading.Lock()
+
+
+def cluster_of(options: Options) -> Cluster:
+    """Return this process's cluster for these options; connections with equal options share it."""
+    identity = repr(options)
+    with _lock:
+        if identity not in _clusters:
+            _clusters[identity] = Cluster(options)
+        return _clusters[identity]
+
+
+def keep_from_children(handle: Handle) -> Handle:
+    """Register a librdkafka handle, so that a forked child never runs its destructor."""
+    _handles.append(handle)
+    return handle
+
+
+def let_go(handle: object) -> None:
+    """Forget a handle that was closed."""
+    with _lock:
+        _handles[:] = [kept for kept in _handles if kept is not handle]
+
+
+def _forget_the_parent() -> None:
+    global _lock  # noqa: PLW0603 - another thread of the parent may hold the old lock for ever
+    _lock = threading.Lock()
+    for handle in _handles:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(handle))
+    _handles.clear()
+    _clusters.clear()
+
+
+os.register_at_fork(after_in_child=_forget_the_parent)

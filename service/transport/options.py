@@ -1,0 +1,163 @@
+"""The transport's options: ``broker_transport_options`` made into one frozen, checked value.
+
+Also the librdkafka configuration that follows from them. Nothing here talks to Kafka.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from .errors import BadOption
+
+logger = logging.getLogger(__name__)
+
+ORDERINGS = ("key", "partition", "none")
+UNROUTABLE_RULES = ("raise", "drop")
+
+_OF_KOMBU = frozenset(
+    "max_retries interval_start interval_step interval_max errback callback retry_errors polling_interval "
+    "client_properties confirm_publish visibility_timeout deadletter_queue body_encoding".split()
+)
+"""kombu and Celery write these into the same dictionary; they mean nothing here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Every option of the transport. Times are seconds, sizes bytes."""
+
+    bootstrap_servers: str = "localhost:9092"
+    """``host:port[,host:port]``; by default taken from the broker URL."""
+    group_id: str = "celery"
+    """Consumer group of all workers that share the queues."""
+    topic_prefix: str = ""
+    """Put before every topic's name, so that several applications can share a cluster."""
+    create_topics: bool = True
+    """Create missing topics; without it a declared queue must exist already."""
+    partitions: int = 8
+    """Partitions of a new queue's topic: the bound on how many workers can share it."""
+    replication_factor: int = -1
+    """Replicas of new topics; -1 is the cluster's default."""
+    topic_config: Mapping[str, str] = field(default_factory=dict)
+    """Further settings of new queues' topics, e.g. ``{"retention.ms": "604800000"}``."""
+    ordering: str = "key"
+    """``key``: one unacknowledged message per key at a time; ``partition``: per partition; ``none``."""
+    buffer_messages: int = 500
+    """Messages of one queue held here before its partitions are paused."""
+    buffer_bytes: int = 8 << 20
+    """The same bound in bytes of message bodies."""
+    commit_interval: float = 0.1
+    """How often finished offsets are committed."""
+    revoke_drain: float = 1.0
+    """How long a partition that moves away waits for its unacknowledged messages."""
+    publish_timeout: float = 30.0
+    """How long a publish may take to be confirmed (librdkafka's ``delivery.timeout.ms``)."""
+    request_timeout: float = 5.0
+    """How long one administrative request may take."""
+    unroutable: str = "raise"
+    """A persistent message that no queue takes: ``raise``, or ``drop`` (counted, as AMQP does)."""
+    dead_letter_topic: str = ""
+    """Topic for records that cannot be delivered; by default ``<topic_prefix>_poison``."""
+    delays: bool = True
+    """Let messages with an ETA wait on delay topics, and run the mover where queues are consumed."""
+    delay_threshold: float = 0.2
+    """A message due sooner than this goes straight to its queue (Celery's own timer does the rest)."""
+    delay_horizon: float = 10.0
+    """Messages due within this time wait in the mover's bounded memory; later ones wait on a level."""
+    delay_levels: tuple[float, ...] = (10.0, 60.0, 600.0, 3600.0, 21600.0, 86400.0)
+    """Waiting times of the level topics. A long delay hops from level to level."""
+    delay_partitions: int = 2
+    """Partitions of a new delay topic."""
+    broadcast_exchanges: tuple[str, ...] = ("celeryev",)
+    """Durable exchanges that have listeners rather than queues. Fanout and non-durable ones are known anyway."""
+    broadcast_retention: float = 600.0
+    """How long broadcast messages are kept by the broker."""
+    common_config: Mapping[str, Any] = field(default_factory=dict)
+    """librdkafka settings for every client (TLS, SASL, ...)."""
+    consumer_config: Mapping[str, Any] = field(default_factory=dict)
+    """librdkafka settings for consumers."""
+    producer_config: Mapping[str, Any] = field(default_factory=dict)
+    """librdkafka settings for the producer."""
+
+    def __post_init__(self) -> None:
+        if self.ordering not in ORDERINGS:
+            raise BadOption("ordering", self.ordering, f"one of {', '.join(ORDERINGS)}")
+        if self.unroutable not in UNROUTABLE_RULES:
+            raise BadOption("unroutable", self.unroutable, f"one of {', '.join(UNROUTABLE_RULES)}")
+        for name in ("partitions", "buffer_messages", "buffer_bytes", "delay_partitions"):
+            if getattr(self, name) < 1:
+                raise BadOption(name, getattr(self, name), "at least 1")
+        if list(self.delay_levels) != sorted(set(self.delay_levels)) or any(s <= 0 for s in self.delay_levels):
+            raise BadOption("delay_levels", self.delay_levels, "positive seconds in rising order")
+
+    @property
+    def poison_topic(self) -> str:
+        """Where records that cannot be delivered are kept."""
+        return self.dead_letter_topic or f"{self.topic_prefix}_poison"
+
+    def common(self) -> dict[str, Any]:
+        """Settings of every client."""
+        return {
+            "bootstrap.servers": self.bootstrap_servers,
+            "topic.metadata.refresh.fast.interval.ms": 50,
+            "reconnect.backoff.ms": 50,
+            "reconnect.backoff.max.ms": 1000,
+            **self.common_config,
+        }
+
+    def producer(self) -> dict[str, Any]:
+        """Settings of the producer: idempotent, every in-sync replica confirms, nothing waits for company."""
+        return {
+            **self.common(),
+            "enable.idempotence": True,
+            "acks": "all",
+            "linger.ms": 0,
+            "delivery.timeout.ms": int(self.publish_timeout * 1000),
+            "topic.metadata.propagation.max.ms": 3000,
+            **self.producer_config,
+        }
+
+    def consumer(self, group: str) -> dict[str, Any]:
+        """Settings of a consumer of ``group``. The ledger commits, librdkafka never does."""
+        config = {
+            **self.common(),
+            "group.id": group,
+            "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": 6000,
+            "heartbeat.interval.ms": 1500,
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 100,
+            "fetch.queue.backoff.ms": 10,
+            "queued.min.messages": 100,
+            "queued.max.messages.kbytes": 4096,
+            "max.partition.fetch.bytes": 65536,
+            **self.consumer_config,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+        }
+        if config.get("group.protocol") == "consumer":
+            for of_the_classic in ("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"):
+                config.pop(of_the_classic)
+        return config
+
+
+def options_from(raw: Mapping[str, Any], bootstrap_servers: str, credentials: tuple[str, str] | None) -> Options:
+    """Build the options from ``broker_transport_options`` and what the broker URL says.
+
+    Raises:
+        BadOption: a value cannot work. Unknown names are logged, because kombu shares the dictionary.
+    """
+    known = {f.name for f in fields(Options)}
+    given = {name: value for name, value in raw.items() if name in known}
+    for name in sorted(raw.keys() - known - _OF_KOMBU):
+        logger.warning("broker_transport_options[%r] is not an option of the Kafka transport; it has no effect", name)
+    given.setdefault("bootstrap_servers", bootstrap_servers)
+    for name in ("delay_levels", "broadcast_exchanges"):
+        if name in given:
+            given[name] = tuple(given[name])
+    if credentials and credentials[0]:
+        user = {"sasl.username": credentials[0], "sasl.password": credentials[1]}
+        given["common_config"] = {**user, **given.get("common_config", {})}
+    return Options(**given)

@@ -1,0 +1,44 @@
+"""What is handed out and unacknowledged, per channel; acknowledgements go from here to the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kombu.transport import virtual
+
+if TYPE_CHECKING:
+    from .channel import Channel
+
+
+class QoS(virtual.QoS):  # type: ignore[misc]  # kombu has no type information
+    """Prefetch limits and acknowledgements. Acknowledgements may come from any thread."""
+
+    channel: Channel
+    restore_at_shutdown = False
+    """What is unfinished is not committed, so Kafka delivers it again; publishing a copy would double it."""
+
+    def ack(self, delivery_tag: str) -> None:
+        """The message is done with."""
+        super().ack(delivery_tag)
+        if self.channel.connection is not None:
+            self.channel.connection.finish(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Hand the message out again, or keep it on the dead-letter topic."""
+        transport = self.channel.connection
+        if transport is not None:
+            if requeue:
+                transport.put_back(delivery_tag)
+            else:
+                transport.dead_letter(delivery_tag, "rejected by the consumer")
+        self._quick_ack(delivery_tag)
+        if transport is not None:
+            transport.wake()
+
+    def restore_unacked(self) -> list[object]:
+        """``basic_recover``: hand out everything unacknowledged again."""
+        self._flush()
+        for delivery_tag in list(self._delivered):
+            self.reject(delivery_tag, requeue=True)
+        self._flush()
+        return []

@@ -1,0 +1,143 @@
+"""kombu message ⇄ Kafka record. Pure.
+
+Every task header is a record header of its own: text as it is, everything else as JSON, with the names of the JSON
+ones in ``kombu-json``. The body is the record's value, untouched. What belongs to the envelope has names that start
+with ``kombu-``. So a record can be read with any Kafka tool, and nothing is encoded twice.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from kombu.utils.json import dumps as dump_rich
+from kombu.utils.json import loads as load_rich
+
+from .errors import Undecodable
+
+Headers = list[tuple[str, bytes | None]]
+
+VERSION = "kombu-version"
+_ENVELOPE = "kombu-"
+_CONTENT_TYPE = "kombu-content-type"
+_CONTENT_ENCODING = "kombu-content-encoding"
+_EXCHANGE = "kombu-exchange"
+ROUTING_KEY = "kombu-routing-key"
+_PROPERTIES = "kombu-properties"
+_JSON_NAMES = "kombu-json"
+_OTHER_HEADERS = "kombu-headers"
+_TEXT_BODY = "kombu-text"
+_NOT_SENT = frozenset({"delivery_info", "delivery_tag", "body_encoding", "partition_key"})
+_PLAIN = {None: b"null", True: b"true", False: b"false"}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is written to a topic."""
+
+    key: bytes | None
+    value: bytes
+    headers: Headers
+
+
+def encode(message: dict[str, Any], exchange: str, routing_key: str, key: bytes | None) -> Record:
+    """Make a record of a kombu message."""
+    body = message.get("body")
+    headers: Headers = [(VERSION, b"1"), (_EXCHANGE, exchange.encode()), (ROUTING_KEY, (routing_key or "").encode())]
+    for name, field in ((_CONTENT_TYPE, "content-type"), (_CONTENT_ENCODING, "content-encoding")):
+        if message.get(field):
+            headers.append((name, str(message[field]).encode()))
+    properties = {name: value for name, value in message["properties"].items() if name not in _NOT_SENT}
+    headers.append((_PROPERTIES, dump_rich(properties).encode()))
+    if isinstance(body, str):
+        headers.append((_TEXT_BODY, b""))
+    _add_task_headers(headers, message.get("headers") or {})
+    return Record(key, _as_bytes(body), headers)
+
+
+def decode(value: bytes | None, headers: Headers | None, delivery_tag: str, redelivered: bool) -> dict[str, Any]:
+    """Make the raw kombu message of a record.
+
+    Raises:
+        Undecodable: the record was not written by :func:`encode`, or is damaged.
+    """
+    found = dict(headers or ())
+    if found.get(VERSION) != b"1":
+        raise Undecodable("it has no kombu-version header of a known version")
+    try:
+        return _decode(value or b"", found, delivery_tag, redelivered)
+    except (ValueError, KeyError, TypeError, AttributeError) as damage:
+        raise Undecodable(f"its headers are damaged: {damage!r}") from damage
+
+
+def header(headers: Headers | None, name: str) -> str:
+    """Return a header's text, empty when it is missing."""
+    for found, value in headers or ():
+        if found == name:
+            return (value or b"").decode(errors="replace")
+    return ""
+
+
+def _decode(value: bytes, found: dict[str, bytes | None], delivery_tag: str, redelivered: bool) -> dict[str, Any]:
+    json_names = frozenset(_text(found, _JSON_NAMES).split("\n"))
+    task_headers: dict[str, Any] = {}
+    for name, data in found.items():
+        if not name.startswith(_ENVELOPE):
+            text = (data or b"").decode()
+            task_headers[name] = load_rich(text) if name in json_names else text
+    if _OTHER_HEADERS in found:
+        task_headers.update(load_rich(_text(found, _OTHER_HEADERS)))
+    properties: dict[str, Any] = load_rich(_text(found, _PROPERTIES))
+    properties["delivery_tag"] = delivery_tag
+    properties["delivery_info"] = {
+        "exchange": _text(found, _EXCHANGE),
+        "routing_key": _text(found, ROUTING_KEY),
+        "redelivered": redelivered,
+    }
+    return {
+        "body": value.decode() if _TEXT_BODY in found else value,
+        "content-type": _text(found, _CONTENT_TYPE) or None,
+        "content-encoding": _text(found, _CONTENT_ENCODING) or None,
+        "headers": task_headers,
+        "properties": properties,
+    }
+
+
+def _add_task_headers(headers: Headers, given: dict[str, Any]) -> None:
+    json_names, other = [], {}
+    for name, value in given.items():
+        if not isinstance(name, str) or name.startswith(_ENVELOPE) or "\n" in name or "\0" in name or not name:
+            other[name] = value
+        elif type(value) is str:
+            headers.append((name, value.encode()))
+        else:
+            headers.append((name, _as_json(value)))
+            json_names.append(name)
+    headers.append((_JSON_NAMES, "\n".join(json_names).encode()))
+    if other:
+        headers.append((_OTHER_HEADERS, dump_rich(other).encode()))
+
+
+def _as_json(value: Any) -> bytes:
+    if value is None or value is True or value is False:
+        return _PLAIN[value]
+    if type(value) is int:
+        return b"%d" % value
+    if type(value) in (list, tuple) and all(type(item) in _SIMPLE for item in value):
+        return json.dumps(value).encode()
+    encoded: str = dump_rich(value)
+    return encoded.encode()
+
+
+def _as_bytes(body: Any) -> bytes:
+    if body is None:
+        return b""
+    return body.encode() if isinstance(body, str) else bytes(body)
+
+
+def _text(found: dict[str, bytes | None], name: str) -> str:
+    return (found.get(name) or b"").decode()
+
+
+_SIMPLE = (int, float, str, bool, type(None))

@@ -1,0 +1,183 @@
+"""Topics in the cluster: which exist, creating them, sizes, purging, deleting.
+
+Creation is idempotent and tolerates other processes doing the same and leaders that are not elected yet. What is
+known to exist is remembered, so that publishing asks the cluster nothing; what is missing is asked again soon.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic, OffsetSpec
+
+from .errors import BrokerUnavailable, TopicNotReady
+from .offsets import read_islands
+
+_READY_WITHIN = 15.0
+_MISSING_FOR = 1.0
+"""How long a topic that does not exist is believed not to."""
+_PASSING = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError._TIMED_OUT,
+        KafkaError._TRANSPORT,
+    }
+)
+
+
+class Topics:
+    """This process's view of the cluster's topics. Safe to use from any thread."""
+
+    def __init__(self, make_admin: Callable[[], AdminClient], servers: str, timeout: float, may_create: bool) -> None:
+        self._make_admin = make_admin
+        self._servers = servers
+        self._timeout = timeout
+        self._may_create = may_create
+        self._lock = threading.Lock()
+        self._admin: AdminClient | None = None
+        self._known: dict[str, int] = {}
+        self._missing: dict[str, float] = {}
+
+    def ensure(
+        self, topics: Collection[str], partitions: int, replication: int, config: Mapping[str, str] | None = None
+    ) -> None:
+        """Make sure that the topics exist and have leaders. Costs nothing for topics already known.
+
+        Raises:
+            TopicNotReady: a topic is missing and may not be created, or has no leader in time.
+            BrokerUnavailable: no broker answered.
+        """
+        deadline = time.monotonic() + _READY_WITHIN
+        wanted = [topic for topic in topics if topic not in self._known]
+        while wanted:
+            metadata = self.metadata()
+            missing = [topic for topic in wanted if topic not in metadata.topics]
+            wanted = [topic for topic in wanted if not self._note(topic, metadata)]
+            if missing:
+                self._create(missing, partitions, replication, dict(config or {}))
+            if wanted and time.monotonic() > deadline:
+                raise TopicNotReady(wanted[0], f"no leader within {_READY_WITHIN:g} s")
+            if wanted:
+                time.sleep(0.02)
+
+    def exists(self, topic: str) -> bool:
+        """Tell whether a topic exists. A "no" may be a second old."""
+        if topic in self._known:
+            return True
+        if self._missing.get(topic, 0.0) > time.monotonic():
+            return False
+        metadata = self.metadata()
+        if topic in metadata.topics:
+            self._note(topic, metadata)
+            return True
+        self._missing[topic] = time.monotonic() + _MISSING_FOR
+        return False
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions a topic has; 0 when it does not exist."""
+        metadata = self.metadata()
+        return len(metadata.topics[topic].partitions) if topic in metadata.topics else 0
+
+    def metadata(self) -> ClusterMetadata:
+        """Ask the cluster for all topics (about a millisecond)."""
+        try:
+            return self.admin.list_topics(timeout=self._timeout)
+        except KafkaException as failure:
+            raise BrokerUnavailable(self._servers, "listing topics", failure.args[0].str()) from failure
+
+    def ends(self, topic: str, spec: OffsetSpec | None = None) -> dict[int, int]:
+        """Return the next offset of each partition (or the first, with ``OffsetSpec.earliest()``)."""
+        wanted = spec or OffsetSpec.latest()
+        parts = [TopicPartition(topic, number) for number in range(self.partitions(topic))]
+        if not parts:
+            return {}
+        answers = self._patiently(
+            "asking for offsets",
+            lambda: self.admin.list_offsets(dict.fromkeys(parts, wanted), request_timeout=self._timeout),
+        )
+        return {part.partition: answer.offset for part, answer in answers.items()}
+
+    def waiting(self, topic: str, group: str) -> int:
+        """Count a queue's messages that the group has not finished, as far as commits tell."""
+        lows, ends = self.ends(topic, OffsetSpec.earliest()), self.ends(topic)
+        if not ends:
+            return 0
+        asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, number) for number in ends])
+        answers = self._patiently("asking for commits", lambda: self.admin.list_consumer_group_offsets([asked]))
+        count = sum(ends[number] - lows[number] for number in ends)
+        for part in next(iter(answers.values())).topic_partitions or ():
+            if part.offset > lows[part.partition]:
+                done = part.offset - lows[part.partition] + len(read_islands(part.offset, part.metadata))
+                count -= done
+        return max(0, count)
+
+    def purge(self, topic: str) -> None:
+        """Delete every record a topic has now."""
+        bounds = [TopicPartition(topic, number, end) for number, end in self.ends(topic).items()]
+        if bounds:
+            self._patiently("purging", lambda: self.admin.delete_records(bounds, request_timeout=self._timeout))
+
+    def delete(self, topic: str) -> None:
+        """Delete a topic; deleting one that does not exist is fine."""
+        self.forget(topic)
+        [future] = self.admin.delete_topics([topic], request_timeout=self._timeout).values()
+        try:
+            future.result(self._timeout)
+        except KafkaException as failure:
+            if failure.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise BrokerUnavailable(self._servers, f"deleting topic {topic!r}", failure.args[0].str()) from failure
+
+    def forget(self, topic: str) -> None:
+        """Ask the cluster again next time."""
+        self._known.pop(topic, None)
+        self._missing.pop(topic, None)
+
+    @property
+    def admin(self) -> AdminClient:
+        """The process's admin client."""
+        with self._lock:
+            if self._admin is None:
+                self._admin = self._make_admin()
+            return self._admin
+
+    def _note(self, topic: str, metadata: ClusterMetadata) -> bool:
+        found = metadata.topics.get(topic)
+        if found is None or found.error or not found.partitions:
+            return False
+        if any(part.leader < 0 for part in found.partitions.values()):
+            return False
+        self._known[topic] = len(found.partitions)
+        self._missing.pop(topic, None)
+        return True
+
+    def _create(self, topics: list[str], partitions: int, replication: int, config: dict[str, str]) -> None:
+        if not self._may_create:
+            raise TopicNotReady(topics[0], "it does not exist, and create_topics is off")
+        new = [NewTopic(name, partitions, replication, config=config) for name in topics]
+        for name, future in self.admin.create_topics(new, request_timeout=self._timeout).items():
+            try:
+                future.result(self._timeout + 1)
+            except KafkaException as failure:
+                code = failure.args[0].code()
+                if code != KafkaError.TOPIC_ALREADY_EXISTS and code not in _PASSING:
+                    raise TopicNotReady(name, failure.args[0].str()) from failure
+
+    def _patiently(self, during: str, request: Callable[[], Mapping[Any, Any]]) -> dict[Any, Any]:
+        """Repeat a request while its errors are of the passing kind: a new topic's leader may not know yet."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                return {asked: future.result(self._timeout) for asked, future in request().items()}
+            except KafkaException as failure:
+                error = failure.args[0]
+                if error.code() not in _PASSING or time.monotonic() > deadline:
+                    raise BrokerUnavailable(self._servers, during, error.str()) from failure
+                self.metadata()
+                time.sleep(0.03)
