@@ -1,0 +1,191 @@
+"""Conditions of packs: CEL, compiled once, evaluated over one exception.
+
+A condition ends in one of three ways: it matches, it does not, or it refers to a payload field that is
+absent. The last counts as "does not match" but can be told apart, so that it can be counted and shown.
+Everything else (a type error, an unknown function, a result that is not a boolean) fails the exception
+with `ConditionFailedError`; it never silently matches and never silently doesn't.
+
+Most of an evaluation's cost is turning the payload into CEL values, so a `Situation` does that once, and
+only if some condition has to be evaluated at all: a condition that demands `exceptionType == 'X'` is
+answered without CEL for every other type, and entirely when it demands nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+import cel
+
+from service.domain.conjuncts import required_types
+from service.domain.errors import ConditionFailedError
+from service.domain.exceptions import ExceptionRecord
+
+LONGEST_CONDITION = 2_000
+"""Characters. The CEL library recurses over the expression; tens of thousands of operands overflow its stack."""
+
+VARIABLES = frozenset(
+    {
+        "exceptionType",
+        "severity",
+        "sourceSystem",
+        "tenantId",
+        "rawPayload",
+        "entity",
+        "ageMinutes",
+        "slaMinutesRemaining",
+        "policyTags",
+    }
+)
+"""What a condition can refer to."""
+
+FUNCTIONS = frozenset(
+    {
+        "size",
+        "contains",
+        "startsWith",
+        "endsWith",
+        "matches",
+        "int",
+        "uint",
+        "double",
+        "string",
+        "bytes",
+        "type",
+        "dyn",
+        "timestamp",
+        "duration",
+        "getFullYear",
+        "getMonth",
+        "getDayOfYear",
+        "getDayOfMonth",
+        "getDate",
+        "getDayOfWeek",
+        "getHours",
+        "getMinutes",
+        "getSeconds",
+        "getMilliseconds",
+    }
+)
+"""Named functions of CEL that the library knows; operators are not listed."""
+
+_BINDING_MACRO = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(\s*([A-Za-z_]\w*)\s*,")
+
+
+class Verdict(Enum):
+    """How a condition ended."""
+
+    MATCHES = "matches"
+    DIFFERS = "differs"
+    ABSENT = "absent"
+    """It refers to a field that this exception does not have: counts as no match."""
+
+
+class Situation:
+    """One exception as conditions see it; the CEL context is built when it is first needed, and once."""
+
+    __slots__ = ("_context", "_deadline_at", "_now", "_record", "_severity", "exception_type")
+
+    def __init__(
+        self,
+        record: ExceptionRecord,
+        now: datetime,
+        exception_type: str,
+        severity: str | None,
+        deadline_at: datetime,
+    ) -> None:
+        """Type, severity and deadline are what the asking stage takes them to be, not what the row says."""
+        self.exception_type = exception_type
+        self._record = record
+        self._now = now
+        self._severity = severity
+        self._deadline_at = deadline_at
+        self._context: cel.Context | None = None
+
+    @property
+    def context(self) -> cel.Context:
+        """The variables as CEL values."""
+        if self._context is None:
+            record, now = self._record, self._now
+            self._context = cel.Context(
+                {
+                    "exceptionType": self.exception_type,
+                    "severity": self._severity,
+                    "sourceSystem": record.source_system,
+                    "tenantId": record.tenant_id,
+                    "rawPayload": record.raw_payload,
+                    "entity": record.entity,
+                    "ageMinutes": (now - record.received_at).total_seconds() / 60,
+                    "slaMinutesRemaining": (self._deadline_at - now).total_seconds() / 60,
+                    "policyTags": [],
+                }
+            )
+        return self._context
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A compiled condition and its place in the pack."""
+
+    path: str
+    source: str
+    program: cel.Program
+    types: frozenset[str] | None
+    """It can only match exceptions of these types; None: any."""
+    by_type_alone: bool
+    """The type is all it asks for."""
+
+    def judge(self, situation: Situation) -> Verdict:
+        """Evaluate over one exception. Raises ConditionFailedError."""
+        types = self.types
+        if types is not None:
+            if situation.exception_type not in types:
+                return Verdict.DIFFERS
+            if self.by_type_alone:
+                return Verdict.MATCHES
+        try:
+            result = self.program.execute(situation.context)
+        except LookupError:
+            return Verdict.ABSENT
+        except (TypeError, RuntimeError, ValueError, ArithmeticError) as error:
+            raise ConditionFailedError(self.path, self.source, _first_sentence(error)) from error
+        if result is True:
+            return Verdict.MATCHES
+        if result is False:
+            return Verdict.DIFFERS
+        raise ConditionFailedError(self.path, self.source, f"it gives a {type(result).__name__}, not true or false")
+
+
+def compile_condition(source: str, path: str) -> Condition:
+    """Compile one condition. Raises ValueError with a message for people when it is not CEL."""
+    if len(source) > LONGEST_CONDITION:
+        raise ValueError(f"a condition may have {LONGEST_CONDITION} characters, this one has {len(source)}")
+    try:
+        program = cel.compile(source)
+    except ValueError as error:
+        raise ValueError(f"not a CEL expression: {_syntax_fault(error)}") from error
+    demand = required_types(source)
+    return Condition(path, source, program, demand.types, demand.alone)
+
+
+def unknown_names(condition: Condition) -> list[str]:
+    """Variables and functions that no exception will ever have: to evaluate them fails the exception."""
+    bound = set(_BINDING_MACRO.findall(condition.source))
+    variables = set(condition.program.variables()) - VARIABLES - bound
+    functions = {name for name in condition.program.functions() if name.isidentifier()} - FUNCTIONS
+    return sorted(f"variable {name!r}" for name in variables) + sorted(f"function {name!r}" for name in functions)
+
+
+def _first_sentence(error: Exception) -> str:
+    return str(error).split(". ", 1)[0].strip()
+
+
+def _syntax_fault(error: Exception) -> str:
+    text = str(error)
+    found = re.search(r"<input>:(\d+):(\d+): (.*?)(?:, expecting | expecting \{|\n|$)", text)
+    if found is None:
+        return text.splitlines()[0][:200]
+    line, column, what = found.groups()
+    return f"line {line}, column {column}: {what}"

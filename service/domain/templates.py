@@ -1,0 +1,211 @@
+"""Templates in a playbook's parameters: `{{ exception.rawPayload.orderId }}` and `{exception.rawPayload.orderId}`.
+
+A text that is one placeholder and nothing else takes the value with its JSON type; a placeholder inside a
+longer text becomes text. Templates name fields, they compute nothing. Parsed once a pack, rendered once a plan.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from service.domain.exceptions import ExceptionRecord, Json
+
+ROOTS = frozenset(
+    {
+        "exceptionId",
+        "tenantId",
+        "sourceSystem",
+        "exceptionType",
+        "severity",
+        "confidence",
+        "entity",
+        "occurredAt",
+        "receivedAt",
+        "deadlineAt",
+        "rawPayload",
+    }
+)
+"""What can follow `exception.`; the snake_case spelling of each is accepted too."""
+
+_PLACEHOLDER = re.compile(r"\{\{(?P<double>[^{}]*)\}\}|\{(?P<single>\s*exception\b[^{}]*)\}")
+_PART = re.compile(r"[\w$@-]+")
+
+
+class TemplateError(ValueError):
+    """The template cannot be parsed; the message says why."""
+
+
+class UnresolvedError(LookupError):
+    """A placeholder names what is not there."""
+
+    def __init__(self, expression: str, reason: str) -> None:
+        super().__init__(reason)
+        self.expression = expression
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Placeholder:
+    """A reference to one field of the exception: its root, then the path inside it."""
+
+    expression: str
+    path: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    parts: tuple[str | Placeholder, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    items: tuple[tuple[str, Template], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    items: tuple[Template, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A value without placeholders."""
+
+    value: Any
+
+
+Template = Placeholder | _Text | _Object | _List | Constant
+"""A parsed JSON value with placeholders in its texts."""
+
+
+def parse(value: Any) -> Template:
+    """Parse every text inside a JSON value. Raises TemplateError."""
+    if isinstance(value, str):
+        return _parse_text(value)
+    if isinstance(value, Mapping):
+        items = tuple((key, parse(item)) for key, item in value.items())
+        return _folded(value, _Object(items), (item for _, item in items))
+    if isinstance(value, Sequence):
+        members = tuple(parse(item) for item in value)
+        return _folded(value, _List(members), members)
+    return Constant(value)
+
+
+def placeholders(template: Template) -> list[Placeholder]:
+    """Every field that the template names."""
+    match template:
+        case Placeholder():
+            return [template]
+        case _Text(parts):
+            return [part for part in parts if isinstance(part, Placeholder)]
+        case _Object(items):
+            return [found for _, item in items for found in placeholders(item)]
+        case _List(members):
+            return [found for item in members for found in placeholders(item)]
+    return []
+
+
+def render(template: Template, view: Json) -> Any:
+    """The value with its placeholders resolved in `view` (see `view_of`). Raises UnresolvedError."""
+    match template:
+        case Constant(value):
+            return value
+        case Placeholder():
+            return _resolve(template, view)
+        case _Text(parts):
+            return "".join(part if isinstance(part, str) else _as_text(_resolve(part, view)) for part in parts)
+        case _Object(items):
+            return {key: render(item, view) for key, item in items}
+        case _List(members):
+            return [render(item, view) for item in members]
+
+
+def view_of(record: ExceptionRecord, payload: Json) -> dict[str, Any]:
+    """What placeholders see of an exception: JSON values; `payload` is the view of the payload they may read."""
+    return {
+        "exceptionId": str(record.exception_id),
+        "tenantId": record.tenant_id,
+        "sourceSystem": record.source_system,
+        "exceptionType": record.exception_type,
+        "severity": record.severity and record.severity.value,
+        "confidence": record.confidence,
+        "entity": record.entity,
+        "occurredAt": record.occurred_at,
+        "receivedAt": record.received_at,
+        "deadlineAt": record.deadline_at,
+        "rawPayload": payload,
+    }
+
+
+def _folded(value: Any, parsed: Template, members: Any) -> Template:
+    return Constant(value) if all(isinstance(member, Constant) for member in members) else parsed
+
+
+def _parse_text(text: str) -> Template:
+    parts: list[str | Placeholder] = []
+    end = 0
+    for found in _PLACEHOLDER.finditer(text):
+        if found.start() > end:
+            parts.append(_literal(text[end : found.start()]))
+        parts.append(_parse_placeholder(found["double"] if found["double"] is not None else found["single"]))
+        end = found.end()
+    if end < len(text):
+        parts.append(_literal(text[end:]))
+    if not any(isinstance(part, Placeholder) for part in parts):
+        return Constant(text)
+    if len(parts) == 1 and isinstance(parts[0], Placeholder):
+        return parts[0]
+    return _Text(tuple(parts))
+
+
+def _literal(text: str) -> str:
+    if "{{" in text or "}}" in text:
+        raise TemplateError(f"unmatched braces in {text.strip()[:60]!r}")
+    return text
+
+
+def _parse_placeholder(expression: str) -> Placeholder:
+    expression = expression.strip()
+    parts = expression.split(".")
+    if parts[0] != "exception":
+        raise TemplateError(f"{{{{ {expression} }}}} must begin with `exception.`")
+    if len(parts) < 2 or not all(_PART.fullmatch(part) for part in parts):
+        raise TemplateError(f"{{{{ {expression} }}}} is not a path like `exception.rawPayload.orderId`")
+    root = _camel(parts[1])
+    if root not in ROOTS:
+        raise TemplateError(
+            f"{{{{ {expression} }}}}: an exception has no {parts[1]!r}; it has {', '.join(sorted(ROOTS))}"
+        )
+    if root != "rawPayload" and len(parts) > 2:
+        raise TemplateError(f"{{{{ {expression} }}}}: {root} has no parts")
+    return Placeholder(expression, (root, *parts[2:]))
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def _resolve(placeholder: Placeholder, view: Json) -> Any:
+    value: Any = view
+    for depth, part in enumerate(placeholder.path):
+        if isinstance(value, Mapping) and part in value:
+            value = value[part]
+        elif isinstance(value, Sequence) and not isinstance(value, str) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            raise UnresolvedError(placeholder.expression, f"there is no {'.'.join(placeholder.path[: depth + 1])}")
+    if value is None:
+        raise UnresolvedError(placeholder.expression, f"{'.'.join(placeholder.path)} is null")
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
