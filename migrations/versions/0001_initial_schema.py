@@ -213,7 +213,7 @@ def upgrade() -> None:
     op.create_table(
         "relay_cursors",
         sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("xid", Xid8(), nullable=False),
+        sa.Column("snapshot", sa.Text(), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )

@@ -280,7 +280,8 @@ relay_cursors = Table(
     "relay_cursors",
     metadata,
     Column("name", Text, primary_key=True),
-    Column("xid", Xid8, nullable=False),
+    # A pg_snapshot: what it saw is published, what it did not see is not.
+    Column("snapshot", Text, nullable=False),
     Column("updated_at", TIME, nullable=False),
 )
 
