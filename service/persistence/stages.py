@@ -28,7 +28,7 @@ _LOAD = {
     Stage.TRIAGE: sql.LOAD_FOR_DECISION,
     Stage.POLICY: sql.LOAD_FOR_DECISION,
     Stage.PLAYBOOK: sql.LOAD_WITH_PLAN,
-    Stage.TOOL: sql.LOAD_FOR_TOOL,
+    Stage.TOOL: sql.LOAD_WITH_PLAN,
 }
 _APPLY = {
     Stage.INTAKE: sql.APPLY_INTAKE,
@@ -37,8 +37,6 @@ _APPLY = {
     Stage.PLAYBOOK: sql.APPLY_PLAYBOOK,
     Stage.TOOL: sql.APPLY_TOOL,
 }
-
-_NOT_LOADED: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +127,7 @@ def _loaded(row: Row[Any]) -> LoadedException:
         severity=Severity(row.severity) if row.severity else None,
         confidence=row.confidence,
         entity=row.entity,
-        raw_payload=row.raw_payload if row.raw_payload is not None else _NOT_LOADED,
+        raw_payload=row.raw_payload,
         occurred_at=row.occurred_at,
         received_at=row.received_at,
         deadline_at=row.deadline_at,

@@ -11,7 +11,7 @@ _LOAD = """
 -- Locks the batch's rows in id order, so that workers holding overlapping batches (a redelivery after a
 -- rebalance) queue up behind one another instead of deadlocking.
 SELECT e.exception_id, e.tenant_id, e.status, e.resting_status, e.sequence, e.stage, e.source_system,
-       e.exception_type, e.reported_severity, e.severity, e.confidence, e.entity, {payload} AS raw_payload,
+       e.exception_type, e.reported_severity, e.severity, e.confidence, e.entity, e.raw_payload,
        e.occurred_at, e.received_at, e.deadline_at, e.domain_version, e.tenant_version,
        i.type AS input_type, i.data AS input_data, i.actor AS input_actor, {plan}
   FROM exceptions e
@@ -29,13 +29,8 @@ _PLAN_JOIN = """
                       WHERE plan_steps.plan_id = p.plan_id) s ON true
 """
 
-LOAD_FOR_DECISION = _LOAD.format(
-    payload="e.raw_payload", plan="NULL AS plan, NULL AS plan_id, NULL AS orders", plan_join=""
-)
-LOAD_WITH_PLAN = _LOAD.format(
-    payload="e.raw_payload", plan="p.document AS plan, p.plan_id, s.orders", plan_join=_PLAN_JOIN
-)
-LOAD_FOR_TOOL = _LOAD.format(payload="NULL", plan="p.document AS plan, p.plan_id, s.orders", plan_join=_PLAN_JOIN)
+LOAD_FOR_DECISION = _LOAD.format(plan="NULL AS plan, NULL AS plan_id, NULL AS orders", plan_join="")
+LOAD_WITH_PLAN = _LOAD.format(plan="p.document AS plan, p.plan_id, s.orders", plan_join=_PLAN_JOIN)
 
 _APPLY = """
 -- The rows are already locked by the load of the same transaction, except when a zombie got here: then the

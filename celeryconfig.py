@@ -1,0 +1,48 @@
+"""Celery's settings, from the same environment as everything else (service/settings.py)."""
+
+import os
+
+from service.dispatch.chains import EXCHANGE, STAGE_QUEUES
+from service.domain.exceptions import Stage
+from service.settings import load_settings
+
+_settings = load_settings(os.environ)
+
+broker_url = f"kafka://{_settings.kafka_bootstrap_servers.split(',')[0]}//"
+broker_transport = "service.transport:Transport"
+broker_transport_options = {
+    "bootstrap_servers": _settings.kafka_bootstrap_servers,
+    "group_id": _settings.worker_group,
+    "partitions": _settings.partitions,
+    "replication_factor": _settings.replication_factor,
+}
+broker_connection_retry_on_startup = True
+
+result_backend = _settings.redis_url
+task_ignore_result = True
+"""A stage's result is in PostgreSQL; nothing reads it from the backend."""
+
+task_queues = STAGE_QUEUES
+task_default_queue = Stage.INTAKE.queue
+task_default_exchange = EXCHANGE.name
+task_default_exchange_type = EXCHANGE.type
+task_default_routing_key = f"{Stage.INTAKE.queue}.default"
+
+task_acks_late = True
+task_reject_on_worker_lost = True
+"""A killed worker's batch is delivered again; the guard makes the repetition harmless."""
+worker_prefetch_multiplier = 2
+worker_send_task_events = True
+worker_enable_soft_shutdown_on_idle = False
+worker_hijack_root_logger = False
+worker_cancel_long_running_tasks_on_connection_loss = True
+
+task_serializer = "json"
+accept_content = ["json"]
+enable_utc = True
+timezone = "UTC"
+
+beat_schedule = {
+    "reconcile": {"task": "tasks.reconcile", "schedule": 10.0, "options": {"expires": 30.0}},
+    "event-partitions": {"task": "tasks.ensure_event_partitions", "schedule": 3600.0, "options": {"expires": 600.0}},
+}

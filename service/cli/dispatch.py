@@ -1,0 +1,28 @@
+"""`sentinai dispatch`: the dispatcher process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+
+import click
+
+from service.settings import load_settings
+from service.wiring import build_dispatcher
+
+
+@click.command("dispatch", epilog="Example: sentinai dispatch")
+def command() -> None:
+    """Take ready work from the outbox and send it to the workers, until stopped.
+
+    Several may run: each serves its share of the lanes, and a dead one's lanes are taken over.
+    SIGTERM and Ctrl-C end it after the batch at hand.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    from tasks import app  # The Celery app reads the environment; only this process needs it.
+
+    dispatcher = build_dispatcher(load_settings(os.environ), app)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: dispatcher.stopping.set())
+    dispatcher.run()

@@ -1,0 +1,90 @@
+"""The pipeline as a stage task sees it: run a stage, note retries, give up. One object a worker process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Engine
+
+from service.domain.exceptions import Stage
+from service.engine.batch import Batch
+from service.engine.failures import Failure, as_dead_letters, error_class
+from service.engine.results import EarlyError, Retry, StageResult
+from service.engine.runner import StageRunner
+from service.engine.tool_stage import ToolStageRunner
+from service.persistence.stages import StageRepository
+from service.persistence.unit_of_work import unit_of_work
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledRetry:
+    """A retry with the delay that was chosen for it."""
+
+    retry: Retry
+    delay_seconds: float
+
+
+class Pipeline:
+    """Everything a stage task does to PostgreSQL. Raises InfrastructureUnavailableError when that is away."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        deciding: StageRunner,
+        tools: ToolStageRunner,
+        clock: Callable[[], datetime],
+        close: Callable[[], None],
+    ) -> None:
+        self._engine = engine
+        self._deciding = deciding
+        self._tools = tools
+        self._clock = clock
+        self._close = close
+
+    def run(self, stage: Stage, batch: Batch) -> StageResult:
+        """Work a batch through one stage."""
+        if stage is Stage.TOOL:
+            return self._tools.run(batch)
+        return self._deciding.run(stage, batch)
+
+    def note_retries(self, stage: Stage, scheduled: Sequence[ScheduledRetry]) -> None:
+        """Write down failed attempts and when the next is due, so that people see them and the reconciler waits.
+
+        A delivery that was merely early is no failed attempt and is not written down.
+        """
+        failed = [s for s in scheduled if not isinstance(s.retry.error, EarlyError)]
+        if not failed:
+            return
+        now = self._clock()
+        rows = [
+            {
+                "id": s.retry.reference.exception_id,
+                "sequence": s.retry.reference.sequence,
+                "attempt": s.retry.reference.attempt + 1,
+                "retry_at": now + timedelta(seconds=s.delay_seconds),
+                "data": {
+                    "stage": stage.queue,
+                    "errorClass": error_class(s.retry.error),
+                    "error": str(s.retry.error),
+                    "attempt": s.retry.reference.attempt + 1,
+                    "retryAt": now + timedelta(seconds=s.delay_seconds),
+                },
+            }
+            for s in failed
+        ]
+        tenants = {s.retry.reference.tenant_id for s in failed}
+        with unit_of_work(self._engine, tenants) as transaction:
+            StageRepository(transaction).record_retries(stage, rows, now)
+
+    def give_up(self, stage: Stage, retries: Sequence[Retry]) -> None:
+        """Dead-letter exceptions whose attempts are used up."""
+        failures = [Failure(retry.reference, retry.error) for retry in retries]
+        with unit_of_work(self._engine, {f.reference.tenant_id for f in failures}) as transaction:
+            StageRepository(transaction).dead_letter(stage, as_dead_letters(failures), self._clock())
+
+    def close(self) -> None:
+        """Give back connections."""
+        self._close()
+        self._engine.dispose()

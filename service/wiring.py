@@ -1,0 +1,74 @@
+"""The composition root: settings in, working parts out. Nothing else in the project builds its own parts."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import uuid_utils
+from celery import Celery
+
+from service.dispatch.chains import ChainSender
+from service.dispatch.dispatcher import Dispatcher
+from service.dispatch.lanes import LaneLeases
+from service.domain.exceptions import PackVersions
+from service.domain.packs import PackSet, build_pack_set, parse_domain_pack, parse_tenant_pack
+from service.domain.stages import DECIDE
+from service.engine.packs import PackSource
+from service.engine.pipeline import Pipeline
+from service.engine.runner import StageRunner
+from service.engine.tool_stage import ToolStageRunner
+from service.persistence.database import Role, connect_listener, open_engine
+from service.persistence.packs import StoredPacks
+from service.settings import Settings
+from service.tools import EgressGuard, HttpToolClient
+
+
+def utc_now() -> datetime:
+    """The wall clock of the composition root; everything below is handed it."""
+    return datetime.now(UTC)
+
+
+def new_id() -> UUID:
+    """A UUIDv7 (RFC 9562)."""
+    return UUID(int=uuid_utils.uuid7().int)
+
+
+def build_pipeline(settings: Settings) -> Pipeline:
+    """The parts of one worker process. Call it in the process that uses it: connections do not survive a fork."""
+    engine = open_engine(settings.database_url, Role.APPLICATION, pool_size=2)
+    packs = PackSource(StoredPacks(), _compiled, settings.pack_cache_seconds)
+    client = HttpToolClient(settings.tool_concurrency, EgressGuard(settings.egress_allow))
+    return Pipeline(
+        engine=engine,
+        deciding=StageRunner(engine, packs, DECIDE, utc_now),
+        tools=ToolStageRunner(engine, packs, client, utc_now),
+        clock=utc_now,
+        close=client.close,
+    )
+
+
+def build_dispatcher(settings: Settings, app: Celery) -> Dispatcher:
+    """A dispatcher that sends through `app`'s broker."""
+    engine = open_engine(settings.database_url, Role.SYSTEM, pool_size=2)
+    holder = f"{socket.gethostname()}:{os.getpid()}"
+    leases = LaneLeases(engine, holder, settings.lane_lease_seconds)
+    leases.ensure(settings.lanes)
+    return Dispatcher(
+        engine=engine,
+        leases=leases,
+        sender=ChainSender(app),
+        listen=lambda: connect_listener(settings.database_url, Role.SYSTEM),
+        batch_ids=new_id,
+        batch_size=settings.batch_size,
+        batches_in_flight=settings.batches_in_flight,
+        renew_every_seconds=settings.lane_lease_seconds / 3,
+    )
+
+
+def _compiled(domain: Mapping[str, Any], tenant: Mapping[str, Any], versions: PackVersions) -> PackSet:
+    return build_pack_set(parse_domain_pack(domain), parse_tenant_pack(tenant), versions)

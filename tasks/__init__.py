@@ -1,0 +1,5 @@
+"""The Celery application: `celery -A tasks worker|beat|flower`."""
+
+from tasks.application import app
+
+__all__ = ["app"]

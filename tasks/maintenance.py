@@ -1,0 +1,40 @@
+"""What beat has done: the reconciler, and the event log's partitions made ahead."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from service.engine import reconciliation
+from service.persistence.database import Role, open_engine
+from service.settings import load_settings
+from service.wiring import utc_now
+from tasks.application import app
+
+log = logging.getLogger(__name__)
+
+
+@app.task(name="tasks.reconcile", queue="intake")
+def reconcile() -> int:
+    """Put exceptions that should have moved back into the outbox."""
+    settings = load_settings(os.environ)
+    engine = open_engine(settings.database_url, Role.SYSTEM, pool_size=1)
+    try:
+        found = reconciliation.reconcile(engine, settings.reconcile_after_seconds, utc_now())
+    finally:
+        engine.dispose()
+    if found:
+        log.warning(
+            "%s exceptions had not moved for %g s and were dispatched again", found, settings.reconcile_after_seconds
+        )
+    return found
+
+
+@app.task(name="tasks.ensure_event_partitions", queue="intake")
+def ensure_event_partitions() -> int:
+    """Make the event log's partitions of the coming months."""
+    engine = open_engine(load_settings(os.environ).database_url, Role.SYSTEM, pool_size=1)
+    try:
+        return reconciliation.ensure_event_partitions(engine, utc_now())
+    finally:
+        engine.dispose()

@@ -1,0 +1,22 @@
+"""Worker life-cycle: connections are opened before the first task and given back at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.signals import worker_process_init, worker_process_shutdown, worker_shutdown
+
+from tasks.application import app
+
+
+@worker_process_init.connect
+def open_pipeline(**_: Any) -> None:
+    """Build the pipeline in the forked child, so that the first batch does not wait for it."""
+    app.pipeline.get()
+
+
+@worker_process_shutdown.connect
+@worker_shutdown.connect
+def close_pipeline(**_: Any) -> None:
+    """Give back what this process opened."""
+    app.pipeline.close()
