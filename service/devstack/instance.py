@@ -34,11 +34,16 @@ class Profile(Enum):
     """docker-compose.test.yml without containers: its versions, ports and passwords; services only."""
 
     @property
-    def services(self) -> tuple[str, ...]:
-        """Names of the profile's services, which are also the names of their ports."""
+    def start_waves(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the profile's services, which are also the names of their ports, in the order they may start."""
         if self is Profile.SEED:
-            return ("postgres", "zookeeper", "kafka", "redis")
-        return ("postgres", "kafka", "redis", "tool-server")
+            return (("zookeeper",), ("postgres", "kafka", "redis"))
+        return (("postgres", "kafka", "redis", "tool-server"),)
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(name for wave in self.start_waves for name in wave)
 
 
 @dataclass(frozen=True)

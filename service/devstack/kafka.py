@@ -15,6 +15,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from service.devstack.errors import StackError
 from service.devstack.instance import HOST, Instance, Profile
+from service.devstack.ports import is_free
 from service.devstack.programs import Program
 
 DISTRIBUTIONS = {Profile.DEV: "kafka-4.3.1", Profile.SEED: "kafka-3.5.2"}
@@ -66,6 +67,7 @@ def broker_properties(instance: Instance) -> dict[str, str]:
             "listeners": client,
             "advertised.listeners": f"PLAINTEXT://localhost:{instance.ports['kafka']}",
             "zookeeper.connect": instance.address("zookeeper"),
+            "zookeeper.session.timeout.ms": "4000",
         }
     controller = instance.address("kafka-controller")
     return {
@@ -85,6 +87,8 @@ def zookeeper_properties(instance: Instance) -> dict[str, str]:
         "clientPortAddress": HOST,
         "maxClientCnxns": "0",
         "admin.enableServer": "false",
+        "4lw.commands.whitelist": "srvr,dump",
+        "tickTime": "500",
     }
 
 
@@ -148,13 +152,24 @@ def zookeeper_program(instance: Instance, java: Path, jars: Path) -> Program:
 
 
 def zookeeper_missing(instance: Instance) -> str | None:
-    """None when ZooKeeper tells its state, else why not."""
+    """None when ZooKeeper serves and a broker may register, else why not.
+
+    After a kill the dead broker's session lives on for some seconds, and a new broker that comes too early ends.
+    """
     try:
-        with socket.create_connection((HOST, instance.ports["zookeeper"]), timeout=1) as connection:
-            connection.sendall(b"srvr")
-            return None if connection.recv(64).startswith(b"Zookeeper") else "it does not serve requests yet"
+        if not _ask_zookeeper(instance, b"srvr").startswith("Zookeeper"):
+            return "it does not serve requests yet"
+        if "/brokers/ids/" in _ask_zookeeper(instance, b"dump") and is_free(instance.ports["kafka"]):
+            return "an earlier broker's session has not expired"
+        return None
     except OSError as error:
         return str(error)
+
+
+def _ask_zookeeper(instance: Instance, command: bytes) -> str:
+    with socket.create_connection((HOST, instance.ports["zookeeper"]), timeout=2) as connection:
+        connection.sendall(command)
+        return b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
 
 
 def missing(instance: Instance) -> str | None:

@@ -38,6 +38,8 @@ def prepare(instance: Instance) -> None:
         'save ""',
         "appendonly no",
         "daemonize no",
+        # A title would be written over the environment by which the stack knows its processes again.
+        "set-proc-title no",
         "maxmemory 512mb",
         "maxmemory-policy volatile-ttl",
     ]

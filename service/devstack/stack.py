@@ -137,8 +137,9 @@ class _Start:
     def all(self, wanted: Wanted) -> Instance:
         """Services, then the schema, then the application, then the demo."""
         self._prepare()
-        services = service_checks(self._instance)
-        self._together(partial(self._bring_up, name, check) for name, check in services.items())
+        checks = service_checks(self._instance)
+        for wave in self._instance.profile.start_waves:
+            self._together(partial(self._bring_up, name, checks[name]) for name in wave)
         postgres.create_roles(self._instance)
         if wanted.services_only or wanted.profile is Profile.SEED:
             return self._instance
@@ -263,8 +264,8 @@ def end_everything(instance: Instance) -> None:
     """Application first, then services, then supervisord; then by pid whatever is left."""
     supervisor = Supervisor(instance)
     states = supervisor.states()
-    services = set(instance.profile.services)
-    supervisor.stop_programs(set(states) - services, _APPLICATION_END_SECONDS)
-    supervisor.stop_programs(services, _SERVICE_END_SECONDS)
+    supervisor.stop_programs(set(states) - set(instance.profile.services), _APPLICATION_END_SECONDS)
+    for wave in reversed(instance.profile.start_waves):
+        supervisor.stop_programs(wave, _SERVICE_END_SECONDS)
     supervisor.shutdown()
     processes.end(processes.belonging(instance.home), _LEFTOVER_SECONDS)
