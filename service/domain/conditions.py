@@ -13,13 +13,14 @@ answered without CEL for every other type, and entirely when it demands nothing 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
 import cel
 
-from service.domain.conjuncts import required_types
+from service.domain.conjuncts import payload_keys, required_types
 from service.domain.errors import ConditionFailedError
 from service.domain.exceptions import ExceptionRecord
 
@@ -86,7 +87,7 @@ class Verdict(Enum):
 class Situation:
     """One exception as conditions see it; the CEL context is built when it is first needed, and once."""
 
-    __slots__ = ("_context", "_deadline_at", "_now", "_record", "_severity", "exception_type")
+    __slots__ = ("_context", "_deadline_at", "_now", "_reads", "_record", "_severity", "exception_type")
 
     def __init__(
         self,
@@ -95,27 +96,34 @@ class Situation:
         exception_type: str,
         severity: str | None,
         deadline_at: datetime,
+        reads: frozenset[str] | None,
     ) -> None:
-        """Type, severity and deadline are what the asking stage takes them to be, not what the row says."""
+        """Type, severity and deadline are what the asking stage takes them to be, not what the row says.
+
+        `reads` are the payload's keys that the conditions to be judged read, by `keys_read`; None: any.
+        """
         self.exception_type = exception_type
         self._record = record
         self._now = now
         self._severity = severity
         self._deadline_at = deadline_at
+        self._reads = reads
         self._context: cel.Context | None = None
 
     @property
     def context(self) -> cel.Context:
         """The variables as CEL values."""
         if self._context is None:
-            record, now = self._record, self._now
+            record, now, payload = self._record, self._now, self._record.raw_payload
+            if self._reads is not None:
+                payload = {key: payload[key] for key in self._reads if key in payload}
             self._context = cel.Context(
                 {
                     "exceptionType": self.exception_type,
                     "severity": self._severity,
                     "sourceSystem": record.source_system,
                     "tenantId": record.tenant_id,
-                    "rawPayload": record.raw_payload,
+                    "rawPayload": payload,
                     "entity": record.entity,
                     "ageMinutes": (now - record.received_at).total_seconds() / 60,
                     "slaMinutesRemaining": (self._deadline_at - now).total_seconds() / 60,
@@ -136,6 +144,8 @@ class Condition:
     """It can only match exceptions of these types; None: any."""
     by_type_alone: bool
     """The type is all it asks for."""
+    reads: frozenset[str] | None
+    """The payload's top-level keys that it can read; None: it may look at the payload as a whole."""
 
     def judge(self, situation: Situation) -> Verdict:
         """Evaluate over one exception. Raises ConditionFailedError."""
@@ -167,7 +177,17 @@ def compile_condition(source: str, path: str) -> Condition:
     except ValueError as error:
         raise ValueError(f"not a CEL expression: {_syntax_fault(error)}") from error
     demand = required_types(source)
-    return Condition(path, source, program, demand.types, demand.alone)
+    return Condition(path, source, program, demand.types, demand.alone, payload_keys(source))
+
+
+def keys_read(conditions: Iterable[Condition]) -> frozenset[str] | None:
+    """The payload's keys that any of the conditions can read; None: some may look at all of it."""
+    keys: frozenset[str] = frozenset()
+    for condition in conditions:
+        if condition.reads is None:
+            return None
+        keys |= condition.reads
+    return keys
 
 
 def unknown_names(condition: Condition) -> list[str]:

@@ -1,8 +1,8 @@
-"""What a condition demands of the exception's type, read off its text where that is beyond doubt.
+"""What can be told from a condition's text, where it is beyond doubt: the types it can match, the fields it reads.
 
 `exceptionType == 'X' && rest` is false for every other type whatever `rest` does: in CEL `false && error`
 is false. Where the text holds anything that makes this hard to see (alternatives, conditionals, escapes,
-comments) nothing is claimed and the condition is simply evaluated.
+comments) nothing is claimed and the condition is simply evaluated, over the whole payload.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ _EQUAL = re.compile(
 )
 _ONE_OF = re.compile(r"exceptionType\s+in\s*\[(?P<list>[^\[\]]*)\]")
 _STRING_LIST = re.compile(r"\s*(?:'[^'\n]*'|\"[^\"\n]*\")(?:\s*,\s*(?:'[^'\n]*'|\"[^\"\n]*\"))*\s*")
+_PAYLOAD = re.compile(r"\brawPayload\b(?:\s*\.\s*(?P<key>[A-Za-z_]\w*)(?!\w)(?P<call>\s*\()?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,14 @@ def required_types(source: str) -> Demand:
     if not demands:
         return NO_DEMAND
     return Demand(frozenset.intersection(*demands), alone=len(demands) == len(conjuncts))
+
+
+def payload_keys(source: str) -> frozenset[str] | None:
+    """The top-level keys of rawPayload that a condition can read; None: it may look at the payload as a whole."""
+    uses = list(_PAYLOAD.finditer(source))
+    if any(use["key"] is None or use["call"] is not None for use in uses):
+        return None
+    return frozenset(use["key"] for use in uses)
 
 
 def _types_named(conjunct: str) -> frozenset[str] | None:

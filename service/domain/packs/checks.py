@@ -1,7 +1,7 @@
 """What the parts of a pack say about one another: tools, types and steps that have to exist.
 
 These checks read the document, not the finished pack, so that they also tell their faults about a pack that
-has faults of form elsewhere. A part whose own form is wrong is passed over: that has been told already.
+has faults of form elsewhere. What is wrong in form is passed over: it has been told already.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from service.domain.conditions import compile_condition, unknown_names
 from service.domain.packs.faults import Fault, path_of
-from service.domain.packs.models import DomainPack, SeverityRule, Tool
+from service.domain.packs.models import EXPECTABLE, DomainPack, SeverityRule, ToolSignature
 from service.domain.packs.naming import normal_name
 from service.domain.packs.parts import Part
 from service.domain.packs.playbooks import ActionType, Match, Step, order_of
@@ -36,7 +36,7 @@ class Surroundings:
     @classmethod
     def of_document(cls, document: Json) -> Surroundings:
         """From a domain pack's document, whatever is wrong with it elsewhere."""
-        tools = {str(name): _valid(Tool, tool) for name, tool in _object(document.get("tools")).items()}
+        tools = {str(name): _valid(ToolSignature, tool) for name, tool in _object(document.get("tools")).items()}
         types = frozenset(str(name) for name in _object(document.get("exceptionTypes")))
         sensitive = frozenset(path for path in _list(document.get("sensitiveFields")) if isinstance(path, str))
         return cls(document.get("domainName"), tools, types or None, sensitive)
@@ -75,6 +75,10 @@ def domain_warnings(document: Json) -> Iterator[Fault]:
     for name, definition in _object(document.get("exceptionTypes")).items():
         if _object(definition).get("detectionRules"):
             yield Fault(path_of(("exceptionTypes", str(name), "detectionRules")), "detection rules have no effect yet")
+    for index, case in enumerate(_list(document.get("testSuites"))):
+        for key in _object(_object(case).get("expectedOutput")).keys() - set(EXPECTABLE):
+            here = path_of(("testSuites", index, "expectedOutput", str(key)))
+            yield Fault(here, "cannot be expected; the case will fail")
     yield from _guardrail_warnings("guardrails", document.get("guardrails"), around)
     yield from _playbook_warnings("playbooks", document, around)
 
@@ -132,7 +136,8 @@ def _playbook_faults(key: str, document: Json, around: Surroundings) -> Iterator
     for index, playbook in enumerate(_list(document.get(key))):
         path = f"{key}[{index}]"
         yield from _target_faults(path, _object(playbook), around)
-        steps = _valid_items(Step, _object(playbook).get("steps"))
+        written = _list(_object(playbook).get("steps"))
+        steps = _valid_items(Step, written)
         orders: dict[int, int] = {}
         for position, step in steps:
             here = f"{path}.steps[{position}]"
@@ -141,7 +146,8 @@ def _playbook_faults(key: str, document: Json, around: Surroundings) -> Iterator
                 yield Fault(f"{here}.step_order", f"step {order} is there already: steps[{orders[order]}]")
             orders.setdefault(order, position)
             yield from step_faults(here, step, around.tools)
-        yield from _dead_steps(path, steps)
+        conditional = {position for position, step in enumerate(written) if _object(step).get("condition") is not None}
+        yield from _dead_steps(path, steps, conditional)
 
 
 def _target_faults(path: str, playbook: Json, around: Surroundings) -> Iterator[Fault]:
@@ -154,11 +160,11 @@ def _target_faults(path: str, playbook: Json, around: Surroundings) -> Iterator[
             yield Fault(f"{path}.{here}", f"the domain has no exception type {name!r}")
 
 
-def _dead_steps(path: str, steps: Sequence[tuple[int, Step]]) -> Iterator[Fault]:
+def _dead_steps(path: str, steps: Sequence[tuple[int, Step]], conditional: set[int]) -> Iterator[Fault]:
     """An unconditional end with steps after it: they could never be reached."""
     ordered = sorted(steps, key=lambda item: order_of(item[1], item[0]))
     for position, step in ordered[:-1]:
-        if step.action_type is ActionType.SET_STATUS and step.condition is None:
+        if step.action_type is ActionType.SET_STATUS and position not in conditional:
             yield Fault(
                 f"{path}.steps[{position}]", "set_status ends the plan; without a condition it has to be the last step"
             )
@@ -213,10 +219,14 @@ def _is_pattern(name: str) -> bool:
 
 
 def _valid(model: type[_P], value: Any) -> _P | None:
+    """The part, without those of its keys that are wrong in form; None where that leaves no part."""
     try:
         return model.model_validate(value)
-    except ValidationError:
+    except ValidationError as error:
+        wrong = {fault["loc"][0] for fault in error.errors(include_url=False) if fault["loc"]}
+    if not isinstance(value, Mapping) or not wrong & value.keys():
         return None
+    return _valid(model, {key: item for key, item in value.items() if key not in wrong})
 
 
 def _valid_items(model: type[_P], values: Any) -> list[tuple[int, _P]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from service.domain.conditions import Condition, compile_condition
+from service.domain.conditions import Condition, compile_condition, keys_read
 from service.domain.exceptions import PackVersions, Severity
 from service.domain.packs.checks import Surroundings, tenant_faults
 from service.domain.packs.faults import PackInvalidError
@@ -32,21 +32,35 @@ class CompiledRule:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleSet:
+    """The rules to ask about exceptions of one type, in order, and what they read of the payload."""
+
+    rules: tuple[CompiledRule, ...]
+    reads: frozenset[str] | None
+
+    @classmethod
+    def of(cls, rules: Iterable[CompiledRule]) -> RuleSet:
+        """Gather rules."""
+        ordered = tuple(rules)
+        return cls(ordered, keys_read(rule.condition for rule in ordered))
+
+
+@dataclass(frozen=True, slots=True)
 class SeverityRules:
     """Severity rules in their order, sorted out by the type they can match."""
 
-    _by_type: Mapping[str, tuple[CompiledRule, ...]]
-    _for_others: tuple[CompiledRule, ...]
+    _by_type: Mapping[str, RuleSet]
+    _for_others: RuleSet
 
     @classmethod
     def of(cls, rules: Iterable[CompiledRule]) -> SeverityRules:
         """Keep for each type only the rules that can match it."""
         ordered = tuple(rules)
         types = {name for rule in ordered for name in rule.condition.types or ()}
-        by_type = {name: tuple(rule for rule in ordered if _can_match(rule, name)) for name in types}
-        return cls(by_type, tuple(rule for rule in ordered if rule.condition.types is None))
+        by_type = {name: RuleSet.of(rule for rule in ordered if _can_match(rule, name)) for name in types}
+        return cls(by_type, RuleSet.of(rule for rule in ordered if rule.condition.types is None))
 
-    def for_type(self, name: str) -> tuple[CompiledRule, ...]:
+    def for_type(self, name: str) -> RuleSet:
         """The rules that can match exceptions of a type, in the pack's order."""
         return self._by_type.get(name, self._for_others)
 

@@ -65,11 +65,18 @@ class HttpMethod(StrEnum):
     DELETE = "DELETE"
 
 
-class Tool(Part):
+class ToolSignature(Part):
+    """What a playbook has to know of a tool in order to call it."""
+
+    parameters: dict[str, Attribute] = Field(default_factory=dict)
+    sensitiveFields: list[PayloadPath] = Field(default_factory=list)
+    """Declared sensitive fields that this tool needs to read unmasked."""
+
+
+class Tool(ToolSignature):
     """Something outside that playbooks may call."""
 
     description: str = ""
-    parameters: dict[str, Attribute] = Field(default_factory=dict)
     endpoint: Endpoint
     method: Annotated[HttpMethod, Field(strict=False)] = HttpMethod.POST
     timeoutSeconds: float = Field(default=10.0, gt=0, le=300, allow_inf_nan=False)
@@ -78,8 +85,6 @@ class Tool(Part):
     """The tool itself ignores a repeated Idempotency-Key."""
     batchEndpoint: Endpoint | None = None
     """Takes `{items: [{idempotencyKey, parameters}]}` in one call and answers each item."""
-    sensitiveFields: list[PayloadPath] = Field(default_factory=list)
-    """Declared sensitive fields that this tool needs to read unmasked."""
 
 
 class Guardrails(Part):
@@ -97,11 +102,26 @@ class Sla(Part):
     minutesToResolve: dict[SeverityName, Minutes] = Field(default_factory=dict)
 
 
+EXPECTABLE = ("exceptionType", "severity", "confidence", "decision", "playbook", "status", "error")
+"""What a test case can expect. `status`: where the exception first rests, null when its plan goes straight on to
+the tool stage; `error`: a part of the failure's message."""
+
+
+class SuiteInput(Part):
+    """An exception as a source would send it."""
+
+    exceptionType: str | None = None
+    severity: str | None = None
+    sourceSystem: str = "test suite"
+    entity: str | None = None
+    rawPayload: dict[str, Any] = Field(default_factory=dict)
+
+
 class SuiteCase(Part):
     """What the pack's author expects of one exception."""
 
     name: str | None = None
-    input: dict[str, Any]
+    input: SuiteInput
     expectedOutput: dict[str, Any]
 
 

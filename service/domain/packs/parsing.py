@@ -16,6 +16,19 @@ from service.domain.packs.variables import resolve_endpoints
 
 _P = TypeVar("_P", bound=Part)
 
+_IN_PLAIN_WORDS = {
+    "missing": "is required",
+    "model_type": "must be an object",
+    "dict_type": "must be an object",
+    "list_type": "must be a list",
+    "string_type": "must be a text",
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "extra_forbidden": "this key is not known, and without it the match would mean something else",
+}
+"""Messages for people, by pydantic's type of fault; the others speak for themselves."""
+
 
 def parse_domain_pack(document: Mapping[str, Any], variables: Mapping[str, str] | None = None) -> DomainPack:
     """Read a domain pack. `variables` are the operator's values for `${…}` in endpoints.
@@ -54,13 +67,12 @@ def _told(check: Any, document: Any) -> list[Fault]:
 
 def _form_faults(error: ValidationError) -> list[Fault]:
     return [
-        Fault(path_of(part for part in fault["loc"] if part != "[key]"), _plain(fault["msg"]))
+        Fault(
+            path_of(part for part in fault["loc"] if part != "[key]"),
+            _IN_PLAIN_WORDS.get(fault["type"]) or fault["msg"].removeprefix("Value error, "),
+        )
         for fault in error.errors(include_url=False, include_context=False, include_input=False)
     ]
-
-
-def _plain(message: str) -> str:
-    return message.removeprefix("Value error, ")
 
 
 def _with_warnings(pack: _P, warnings: Iterable[Fault]) -> _P:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from service.domain import templates
-from service.domain.conditions import Condition, compile_condition
+from service.domain.conditions import Condition, compile_condition, keys_read
 from service.domain.exceptions import Severity
 from service.domain.packs.guardrails import EffectiveGuardrails
 from service.domain.packs.models import DomainPack, TenantPack, Tool
@@ -62,6 +62,8 @@ class CompiledPlaybook:
     """Types it is for; None: any."""
     severities: frozenset[Severity]
     steps: tuple[CompiledStep, ...]
+    reads: frozenset[str] | None
+    """What its steps' conditions read of the payload."""
 
     def is_for_type(self, name: str) -> bool:
         """Whether exceptions of a type are its business."""
@@ -116,12 +118,14 @@ class _Compiler:
             if match.domain is not None and match.domain != self.domain.domainName:
                 continue
             path = f"{key}[{index}]"
+            steps = tuple(self._steps(playbook.steps, path))
             yield CompiledPlaybook(
                 name=playbook.name or match.exception_type or path,
                 path=path,
                 pattern=self._pattern(match.exception_type),
                 severities=_severities(match.severity, match.severity_in),
-                steps=tuple(self._steps(playbook.steps, path)),
+                steps=steps,
+                reads=keys_read(step.condition for step in steps if step.condition is not None),
             )
 
     def _pattern(self, name: str | None) -> re.Pattern[str] | None:

@@ -9,7 +9,7 @@ from service.domain import templates
 from service.domain.exceptions import Status
 from service.domain.packs.entities import is_of_type
 from service.domain.packs.faults import Fault, path_of
-from service.domain.packs.models import Tool
+from service.domain.packs.models import ToolSignature
 from service.domain.packs.playbooks import ActionType, Step
 
 ENDS = (Status.RESOLVED, Status.ESCALATED)
@@ -17,7 +17,7 @@ ENDS = (Status.RESOLVED, Status.ESCALATED)
 
 _TEXT_PARAMETER = {ActionType.ASSIGN_OWNER: "owner", ActionType.ADD_COMMENT: "text"}
 
-Tools = Mapping[str, Tool | None]
+Tools = Mapping[str, ToolSignature | None]
 """The domain's tools by name; None for one whose own definition has faults. None altogether: not known here."""
 
 
@@ -94,7 +94,7 @@ def _call_faults(path: str, step: Step, tools: Tools | None) -> Iterator[Fault]:
         yield from _parameter_faults(here, parameters, tool)
 
 
-def _parameter_faults(path: str, given: Mapping[str, Any], tool: Tool) -> Iterator[Fault]:
+def _parameter_faults(path: str, given: Mapping[str, Any], tool: ToolSignature) -> Iterator[Fault]:
     for key, declared in tool.parameters.items():
         here = path_of((key,), path)
         if key not in given:

@@ -34,7 +34,8 @@ def _planned(record: ExceptionRecord, packs: PackSet, now: datetime) -> Outcome:
     if playbook is None:
         return _escalated(f"no playbook is for {type_name} of severity {severity}")
     deadline = record.deadline_at or packs.deadline(record.received_at, severity)
-    planned = plan_for(playbook, record, Situation(record, now, type_name, severity, deadline))
+    situation = Situation(record, now, type_name, severity, deadline, playbook.reads)
+    planned = plan_for(playbook, record, situation)
     plan = planned.plan
     if not plan.steps:
         return _escalated(f"no step of playbook {plan.playbook!r} applies: the conditions left all of them out")
@@ -62,10 +63,13 @@ def _gone_on(record: ExceptionRecord, packs: PackSet) -> Outcome:
 
 
 def _completed_step(record: ExceptionRecord) -> tuple[Plan, PlanStep]:
-    """The step a person reports done: the one that the plan waits for, not yet among the completed ones."""
+    """The step a person reports done: the one that the plan waits for, not yet among the completed ones.
+
+    That is a manual step, or a tool's whose effect is unknown until a person has looked.
+    """
     order = record.input.data.get("stepOrder")
     waiting = None if record.plan is None else record.plan.next_step(record.completed_steps)
-    if record.plan is None or waiting is None or waiting.kind is not StepKind.MANUAL:
+    if record.plan is None or waiting is None or waiting.kind is StepKind.INTERNAL:
         raise StepNotWaitingError(order, None)
     if waiting.order != order:
         raise StepNotWaitingError(order, waiting.order)

@@ -8,6 +8,7 @@ same place.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,10 +81,17 @@ def after_call(record: ExceptionRecord, packs: PackSet, plan_id: UUID, step: Pla
 
 def summary(output: Any) -> Any:
     """A tool's answer as an event shows it: as it is when short, else the beginning of its JSON text."""
-    text = orjson.dumps(output, default=str)
+    text = _as_json(output)
     if len(text) <= LONGEST_SUMMARY:
         return output
     return {"truncated": True, "bytes": len(text), "beginning": text[:LONGEST_SUMMARY].decode("utf-8", "ignore")}
+
+
+def _as_json(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # integers beyond 64 bits and lone surrogates are JSON, but not to orjson
+        return json.dumps(value, default=str).encode()
 
 
 @dataclass(slots=True)

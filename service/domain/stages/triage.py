@@ -63,13 +63,13 @@ def assess(record: ExceptionRecord, packs: PackSet, type_name: str, now: datetim
     if override is not None:
         return Assessment(override.severity, override.by)
     rules = packs.severity_rules.for_type(type_name)
-    if not rules:
+    if not rules.rules:
         return Assessment(DEFAULT_SEVERITY, "default")
     hint = record.reported_severity and record.reported_severity.strip().upper()
     assumed = record.deadline_at or packs.deadline(record.received_at, _SEVERITIES.get(hint or "", DEFAULT_SEVERITY))
-    situation = Situation(record, now, type_name, hint, assumed)
+    situation = Situation(record, now, type_name, hint, assumed, rules.reads)
     absent: list[str] = []
-    for rule in rules:
+    for rule in rules.rules:
         verdict = rule.condition.judge(situation)
         if verdict is Verdict.MATCHES:
             return Assessment(rule.severity, rule.by, tuple(absent))
