@@ -51,6 +51,8 @@ class Settings(BaseModel):
     """HTTP calls one worker process makes at once."""
     egress_allow: tuple[str, ...] = ()
     """host:port pairs that tools may be called on although they are private or plain http (demo tool server)."""
+    pack_variables: Mapping[str, str] = Field(default_factory=dict)
+    """Values for `${name}` in packs' endpoints: name=value pairs, comma-separated in the environment."""
     rate_limit_per_second: int = Field(default=20_000, ge=1)
     """Exceptions a tenant may POST per second unless its pack says otherwise."""
     pack_cache_seconds: float = Field(default=2.0, ge=0)
@@ -71,6 +73,16 @@ class Settings(BaseModel):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("pack_variables", mode="before")
+    @classmethod
+    def _pairs(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        if any(not equals for _, equals, _ in pairs):
+            raise ValueError("must be name=value pairs, separated by commas")
+        return {name.strip(): content.strip() for name, _, content in pairs}
 
     @property
     def owner_url(self) -> str:

@@ -18,7 +18,7 @@ from service.dispatch.lanes import LaneLeases
 from service.domain.exceptions import PackVersions
 from service.domain.packs import PackSet, build_pack_set, parse_domain_pack, parse_tenant_pack
 from service.domain.stages import DECIDE
-from service.engine.packs import PackSource
+from service.engine.packs import BuildPackSet, PackSource
 from service.engine.pipeline import Pipeline
 from service.engine.runner import StageRunner
 from service.engine.tool_stage import ToolStageRunner
@@ -41,7 +41,7 @@ def new_id() -> UUID:
 def build_pipeline(settings: Settings) -> Pipeline:
     """The parts of one worker process. Call it in the process that uses it: connections do not survive a fork."""
     engine = open_engine(settings.database_url, Role.APPLICATION, pool_size=2)
-    packs = PackSource(StoredPacks(), _compiled, settings.pack_cache_seconds)
+    packs = PackSource(StoredPacks(), _compiler(settings.pack_variables), settings.pack_cache_seconds)
     client = HttpToolClient(settings.tool_concurrency, EgressGuard(settings.egress_allow))
     return Pipeline(
         engine=engine,
@@ -70,5 +70,10 @@ def build_dispatcher(settings: Settings, app: Celery) -> Dispatcher:
     )
 
 
-def _compiled(domain: Mapping[str, Any], tenant: Mapping[str, Any], versions: PackVersions) -> PackSet:
-    return build_pack_set(parse_domain_pack(domain), parse_tenant_pack(tenant), versions)
+def _compiler(variables: Mapping[str, str]) -> BuildPackSet:
+    """Documents to a pack set, with the operator's values in endpoints."""
+
+    def build(domain: Mapping[str, Any], tenant: Mapping[str, Any], versions: PackVersions) -> PackSet:
+        return build_pack_set(parse_domain_pack(domain, variables), parse_tenant_pack(tenant), versions)
+
+    return build

@@ -32,15 +32,15 @@ from service.tools.calls import Answer, ToolResult
 class ToolUnavailableError(TransientError):
     """A tool did not work a call, and may work it later."""
 
-    def __init__(self, tool: str, cause: str) -> None:
-        super().__init__(f"tool {tool!r}: {cause}")
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"{cause}; it is called again by itself")
 
 
 class ToolRefusedError(PermanentError):
     """A tool refused a call, and would refuse it again."""
 
-    def __init__(self, tool: str, cause: str) -> None:
-        super().__init__(f"tool {tool!r}: {cause}; correct the payload, the pack or the tool, then redrive")
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"{cause}; correct the payload, the pack or the tool, then redrive")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +99,13 @@ class Turn:
             self._follow(flight.reference, flight.record, flight.packs, flight.plan_id, reached, settle)
             return
         cause = result.error or "no reason given"
-        tool = flight.call.tool
         if result.answer is Answer.TRANSIENT:
             settle["settle_state"] = "intent"
-            error = ToolUnavailableError(tool, cause)
+            error = ToolUnavailableError(cause)
             self.retries.append(Retry(flight.reference, error, result.retry_after_seconds, flight.call.max_retries))
         elif result.answer is Answer.PERMANENT:
             settle["settle_state"] = "failed"
-            self.failures.append(Failure(flight.reference, ToolRefusedError(tool, cause)))
+            self.failures.append(Failure(flight.reference, ToolRefusedError(cause)))
         else:
             settle["settle_state"] = "unknown"
         finished = Status.PENDING_STEP if result.answer is Answer.UNANSWERED else None

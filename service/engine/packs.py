@@ -34,13 +34,17 @@ class PackDocuments(Protocol):
     ) -> tuple[Mapping[str, Any], Mapping[str, Any]]: ...
 
 
+BuildPackSet = Callable[[Mapping[str, Any], Mapping[str, Any], PackVersions], PackSet]
+"""Compiles a domain and a tenant document of given versions."""
+
+
 class PackSource:
     """Compiled packs, kept by version; which version is active is looked up again after `ttl_seconds`."""
 
     def __init__(
         self,
         documents: PackDocuments,
-        build: Callable[[Mapping[str, Any], Mapping[str, Any], PackVersions], PackSet],
+        build: BuildPackSet,
         ttl_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
