@@ -16,7 +16,7 @@ import click
 import service
 from service.devstack import foreground, stack, status
 from service.devstack.errors import StackError
-from service.devstack.instance import Instance, Profile, check_name, load
+from service.devstack.instance import Instance, Profile, check_name, load, with_demo
 from service.devstack.ports import parse_range
 from service.devstack.progress import Progress
 
@@ -70,13 +70,17 @@ def up(
 ) -> None:
     """Start what is missing and wait until it is ready. Without --detach, Ctrl-C ends everything."""
     place = _place(name, profile)
-    wanted = stack.Wanted(_profile(profile), services_only, parse_range(ports), _demo() if demo else None)
+    wanted = stack.Wanted(
+        _profile(profile), services_only, parse_range(ports), _seeding(place.project) if demo else None
+    )
     progress = Progress(lambda line: click.echo(line, err=True))
     signal.signal(signal.SIGTERM, _interrupt)
     with foreground.ending_on_interrupt(place, stays=not detach) as stay:
         instance = stack.up(place, wanted, os.environ, progress)
         progress.total(f"stack {place.name!r} is ready")
         _print_status(instance, as_json=as_json)
+        if demo:
+            _show_demo(instance)
         stay(lambda line: click.echo(line, err=True))
 
 
@@ -157,8 +161,27 @@ def _existing(name: str | None, profile: str) -> Instance:
     return instance
 
 
-def _demo() -> Callable[[Instance], Instance]:
-    raise StackError("--demo is not part of this version")
+def _seeding(project: Path) -> Callable[[Instance], Instance]:
+    """Loads the demo tenants into a ready instance; imported late, for the database is only needed then."""
+
+    def seed(instance: Instance) -> Instance:
+        from service.devstack.demo import seed_demo
+
+        demo = seed_demo(instance.database_url, project, instance.tenants)
+        return with_demo(instance, demo.tenants, demo.samples)
+
+    return seed
+
+
+def _show_demo(instance: Instance) -> None:
+    """One exception on its way, and the line with which a newcomer posts his own."""
+    from service.devstack.journey import DemoApi, curl_line, show_journey
+
+    api_url = str(instance.url("api"))
+    key = next(iter(instance.tenants.values()))["api_key"]
+    show_journey(DemoApi(api_url, key), instance.samples, lambda line: click.echo(line, err=True))
+    click.echo("  Post one yourself:\n", err=True)
+    click.echo(f"  {curl_line(api_url, key, instance.samples['straight'])}\n", err=True)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
