@@ -136,6 +136,12 @@ def ledgers(transaction: Transaction) -> list[Ledger]:
     return [_ledger(row) for row in transaction.rows(statements.LEDGER, {"tenant": None})]
 
 
+def tenant_rate(transaction: Transaction, tenant_id: str) -> float | None:
+    """The exceptions a second that the tenant's active pack allows; None when it says nothing."""
+    row = _first(transaction, statements.TENANT_RATE, {"tenant": tenant_id})
+    return row.rate if row else None
+
+
 def schema_revision(transaction: Transaction) -> str | None:
     """The migration the database is at."""
     row = _first(transaction, statements.REVISION, {})

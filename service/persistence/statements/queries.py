@@ -108,3 +108,8 @@ SELECT tenant_id, COALESCE(accepted, 0) AS accepted, COALESCE(by_status, '{}') A
 """
 
 REVISION = "SELECT version_num FROM alembic_version"
+
+TENANT_RATE = """
+SELECT (document->>'rateLimitPerSecond')::float AS rate FROM packs
+ WHERE tenant_id = %(tenant)s AND kind = 'tenant' AND active
+"""

@@ -1,0 +1,161 @@
+"""Rows as the API shows them. The one place that decides what of an exception leaves the system."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from sqlalchemy import Row
+
+from service.api import schemas
+from service.domain.exceptions import Stage
+from service.domain.guard import FINISHED
+from service.domain.identifiers import event_id
+from service.domain.plans import PlanStep, from_document
+from service.persistence import queries
+from service.persistence.queries import ExceptionDetails
+
+
+def summary(row: Row[Any]) -> schemas.ExceptionSummary:
+    """An exception as lists show it."""
+    return schemas.ExceptionSummary(**_summary_values(row))
+
+
+def detail(details: ExceptionDetails) -> schemas.ExceptionDetail:
+    """An exception with everything that hangs on it."""
+    row = details.row
+    return schemas.ExceptionDetail(
+        **_summary_values(row),
+        raw_payload=row.payload,
+        payload_pending=not row.payload_known,
+        plan=_plan(details),
+        approval=_approval(details.approval),
+        dead_letter=_dead_letter(details.dead_letter),
+    )
+
+
+def event(row: Row[Any]) -> schemas.Event:
+    """One event of a timeline."""
+    return schemas.Event(
+        event_id=event_id(row.exception_id, row.position, row.occurred_at),
+        tenant_id=row.tenant_id,
+        exception_id=row.exception_id,
+        sequence=row.sequence,
+        position=row.position,
+        stage=_stage(row.stage),
+        type=row.type,
+        attempt=row.attempt,
+        occurred_at=row.occurred_at,
+        trace_id=row.trace_id.hex,
+        pack_versions=_versions(row),
+        data=row.data,
+    )
+
+
+def ledger(books: queries.Ledger) -> schemas.Ledger:
+    """A tenant's books."""
+    return schemas.Ledger(
+        accepted=books.accepted,
+        resolved=books.resolved,
+        escalated=books.escalated,
+        cancelled=books.cancelled,
+        waiting=books.waiting,
+        in_flight=books.in_flight,
+        dead_lettered=books.dead_lettered,
+        discarded=books.discarded,
+        balanced=books.balanced,
+    )
+
+
+def _summary_values(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "exception_id": row.exception_id,
+        "tenant_id": row.tenant_id,
+        "status": row.status,
+        "stage": _stage(row.stage),
+        "sequence": row.sequence,
+        "last_sequence": row.last_sequence,
+        "source_system": row.source_system,
+        "external_id": row.external_id,
+        "exception_type": row.exception_type,
+        "severity": row.severity,
+        "reported_severity": row.reported_severity,
+        "confidence": round(row.confidence, 6),
+        "entity": row.entity,
+        "assigned_to": row.assigned_to,
+        "pack_versions": _versions(row),
+        "trace_id": row.trace_id.hex,
+        "occurred_at": row.occurred_at,
+        "received_at": row.received_at,
+        "updated_at": row.updated_at,
+        "deadline_at": row.deadline_at,
+    }
+
+
+def _stage(value: int) -> str:
+    return "finished" if value == FINISHED else Stage(value).queue
+
+
+def _versions(row: Row[Any]) -> schemas.PackVersions | None:
+    if row.domain_version is None and row.tenant_version is None:
+        return None
+    return schemas.PackVersions(domain=row.domain_version, tenant=row.tenant_version)
+
+
+def _plan(details: ExceptionDetails) -> schemas.Plan | None:
+    """The plan without its steps' parameters: they may hold payload values that nobody redacted."""
+    row = details.plan
+    if row is None:
+        return None
+    plan = from_document(row.document)
+    done = {step.step_order: step for step in details.steps_done}
+    effects = {effect.step_order: effect.state for effect in details.effects}
+    current = plan.next_step(frozenset(done))
+    return schemas.Plan(
+        plan_id=row.plan_id,
+        playbook=row.playbook,
+        sequence=row.sequence,
+        created_at=row.created_at,
+        steps=[_step(step, done.get(step.order), effects.get(step.order), step is current) for step in plan.steps],
+    )
+
+
+def _step(step: PlanStep, done: Row[Any] | None, effect: str | None, is_current: bool) -> schemas.PlanStep:
+    state: Literal["completed", "current", "ahead"] = "current" if is_current else "ahead"
+    return schemas.PlanStep(
+        order=step.order,
+        name=step.name,
+        kind=step.kind,
+        action=step.action,
+        tool=step.tool_call.tool if step.tool_call else None,
+        state="completed" if done else state,
+        completed_at=done.completed_at if done else None,
+        completed_by=done.completed_by if done else None,
+        effect=effect,
+    )
+
+
+def _approval(row: Row[Any] | None) -> schemas.Approval | None:
+    """Without the comment: it is free text that nobody redacted. The timeline has it as far as it may be shown."""
+    if row is None:
+        return None
+    return schemas.Approval(
+        state=row.state,
+        reason=row.reason,
+        requested_at=row.requested_at,
+        decided_at=row.decided_at,
+        decided_by=row.decided_by,
+    )
+
+
+def _dead_letter(row: Row[Any] | None) -> schemas.DeadLetter | None:
+    if row is None:
+        return None
+    return schemas.DeadLetter(
+        sequence=row.sequence,
+        stage=_stage(row.stage),
+        error_class=row.error_class,
+        message=row.message,
+        attempts=row.attempts,
+        state=row.state,
+        dead_lettered_at=row.dead_lettered_at,
+    )

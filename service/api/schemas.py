@@ -1,0 +1,258 @@
+"""What callers send and get, as pydantic models: the API's validation, its answers and its OpenAPI document."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
+
+from service.domain.exceptions import Severity, Status
+
+LARGEST_BATCH = 1000
+
+
+def _text_only(value: object) -> object:
+    if value is not None and not isinstance(value, str):
+        raise ValueError("must be a text like 2026-01-31T12:00:00Z")
+    return value
+
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"\S")]
+Note = Annotated[str, StringConstraints(min_length=1, max_length=10_000, pattern=r"\S")]
+Moment = Annotated[
+    AwareDatetime,
+    BeforeValidator(_text_only, json_schema_input_type=datetime),
+    Field(ge=datetime(1970, 1, 1, tzinfo=UTC), le=datetime(9000, 1, 1, tzinfo=UTC)),
+]
+"""A point in time with its offset from UTC."""
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+
+class _Out(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", validate_by_name=True)
+
+
+class NewException(_In):
+    """An exception as a business system reports it."""
+
+    source_system: Name = Field(description="The system that reports it.")
+    raw_payload: dict[str, Any] = Field(description="Whatever the source knows about it.")
+    exception_type: Name | None = Field(default=None, description="As the source calls it; intake normalises it.")
+    occurred_at: Moment | None = Field(default=None, description="When it happened. Default: when it was received.")
+    external_id: Name | None = Field(
+        default=None, description="The source's own id of it: the same id of the same source is taken once."
+    )
+    severity: Severity | None = Field(default=None, description="A hint; the tenant's rules decide.")
+    entity: Name | None = Field(default=None, description="The domain pack's entity that the payload describes.")
+    tenant_id: str | None = Field(default=None, description="If given, it must be the API key's tenant.")
+
+
+class Batch(_In):
+    """Up to 1,000 exceptions; each stands alone."""
+
+    items: list[NewException] = Field(max_length=LARGEST_BATCH)
+
+
+class NewEvent(_In):
+    """Something more about an exception."""
+
+    type: Literal["updated", "comment"]
+    data: dict[str, Any] = Field(
+        description="`updated`: the payload's new fields, plain or under `rawPayload`. `comment`: `text`."
+    )
+
+
+class Decision(_In):
+    """What a person adds to a decision."""
+
+    comment: Note | None = None
+    reason: Note | None = None
+
+
+class Accepted(_Out):
+    """It is kept, and will be worked."""
+
+    exception_id: UUID
+    sequence: int = Field(description="1 for the exception itself, then 2, 3, … for what comes after.")
+    status: Status
+
+
+class Fault(_Out):
+    """One thing that is wrong, and where."""
+
+    path: str = Field(description="Like `items[3].rawPayload.amount`; empty for the body itself.")
+    message: str
+
+
+class Problem(_Out):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[Fault]
+    instance: str | None = None
+    request_id: str | None = None
+
+
+class BatchItem(_Out):
+    """What became of one item: one of the two."""
+
+    index: int
+    exception_id: UUID | None = None
+    problem: Problem | None = None
+
+
+class BatchAnswer(_Out):
+    """What became of a batch."""
+
+    accepted: int
+    rejected: int
+    items: list[BatchItem]
+
+
+class PackVersions(_Out):
+    """The pack versions something was decided with."""
+
+    domain: int | None
+    tenant: int | None
+
+
+class ExceptionSummary(_Out):
+    """An exception as lists show it."""
+
+    exception_id: UUID
+    tenant_id: str
+    status: Status
+    stage: str = Field(description="intake, triage, policy, playbook, tool, or finished: nothing is being worked.")
+    sequence: int = Field(description="The input being worked, or the last one that was.")
+    last_sequence: int = Field(description="The last input taken in.")
+    source_system: str
+    external_id: str | None
+    exception_type: str | None
+    severity: Severity | None
+    reported_severity: str | None
+    confidence: float
+    entity: str | None
+    assigned_to: str | None
+    pack_versions: PackVersions | None
+    trace_id: str
+    occurred_at: datetime
+    received_at: datetime
+    updated_at: datetime
+    deadline_at: datetime | None
+
+
+class PlanStep(_Out):
+    """One step of the plan in force."""
+
+    order: int
+    name: str
+    kind: str
+    action: str
+    tool: str | None
+    state: Literal["completed", "current", "ahead"]
+    completed_at: datetime | None
+    completed_by: str | None
+    effect: str | None = Field(description="intent, sent, confirmed, failed or unknown; null: no call yet.")
+
+
+class Plan(_Out):
+    """The plan in force."""
+
+    plan_id: UUID
+    playbook: str
+    sequence: int
+    created_at: datetime
+    steps: list[PlanStep]
+
+
+class Approval(_Out):
+    """The last time a person was asked."""
+
+    state: str
+    reason: str
+    requested_at: datetime
+    decided_at: datetime | None
+    decided_by: str | None
+
+
+class DeadLetter(_Out):
+    """The last time it could not be worked."""
+
+    sequence: int
+    stage: str
+    error_class: str
+    message: str
+    attempts: int
+    state: str
+    dead_lettered_at: datetime
+
+
+class ExceptionDetail(ExceptionSummary):
+    """An exception with everything that hangs on it."""
+
+    raw_payload: dict[str, Any] | None = Field(description="With sensitive fields masked; null until intake.")
+    payload_pending: bool = Field(description="Intake has not looked yet, so the payload is not shown.")
+    plan: Plan | None
+    approval: Approval | None
+    dead_letter: DeadLetter | None
+
+
+class Event(_Out):
+    """Something that happened to an exception."""
+
+    event_id: UUID
+    tenant_id: str
+    exception_id: UUID
+    sequence: int
+    position: int
+    stage: str
+    type: str
+    attempt: int
+    occurred_at: datetime
+    trace_id: str
+    pack_versions: PackVersions | None
+    data: dict[str, Any]
+
+
+class ExceptionList(_Out):
+    """A page of exceptions."""
+
+    items: list[ExceptionSummary]
+    next_cursor: str | None
+
+
+class EventList(_Out):
+    """A page of a timeline, oldest first."""
+
+    items: list[Event]
+    next_cursor: str | None
+
+
+class Ledger(_Out):
+    """The tenant's books: accepted is the sum of the rest."""
+
+    accepted: int
+    resolved: int
+    escalated: int
+    cancelled: int
+    waiting: int
+    in_flight: int
+    dead_lettered: int
+    discarded: int
+    balanced: bool
+
+
+class Readiness(_Out):
+    """What a process needs, and what it can do without for a while."""
+
+    status: Literal["ready", "degraded"]
+    checks: dict[str, str] = Field(description="`ok`, or what is missing.")
