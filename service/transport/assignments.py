@@ -21,6 +21,8 @@ class Assignment:
         self._ledger = Ledger(committed, metadata)
         self._live = True
         self._sent: Progress | None = None
+        self.committed = -1
+        """Lowest offset that a restart would read again, as confirmed by the broker; -1 before the first commit."""
 
     def __repr__(self) -> str:
         return f"{self.topic}[{self.partition}]"
@@ -29,6 +31,11 @@ class Assignment:
     def live(self) -> bool:
         """False once the partition was taken away."""
         return self._live
+
+    def starts_again(self, offset: int) -> bool:
+        """Tell whether the log was reset below us (its topic was deleted and made again)."""
+        with self._lock:
+            return self._ledger.is_behind(offset)
 
     def receive(self, offset: int) -> bool:
         """See :meth:`Ledger.receive`."""
@@ -59,7 +66,16 @@ class Assignment:
             self._sent = progress
             return progress
 
+    def progress(self) -> Progress | None:
+        """Return what could be committed now."""
+        with self._lock:
+            return self._ledger.progress()
+
     def commit_failed(self) -> None:
         """Send the progress again next time."""
         with self._lock:
             self._sent = None
+
+    def commit_done(self, offset: int) -> None:
+        """Note that the broker has the commit."""
+        self.committed = max(self.committed, offset)

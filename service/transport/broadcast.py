@@ -12,11 +12,11 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from .cluster import Cluster, keep_from_children, let_go
 from .errors import ConsumerFailed, TransportError
-from .records import ROUTING_KEY, header
+from .records import ROUTING_KEY, Arrival, arrival_of, header
 from .wakeup import Wakeup
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Listener:
         self._cluster = cluster
         self._wakeup = wakeup
         self._lock = threading.Lock()
-        self._queues: dict[str, deque[Message]] = {}
+        self._queues: dict[str, deque[Arrival]] = {}
         self._bindings: dict[str, list[tuple[str, str, Matches]]] = {}
         self._starts: deque[TopicPartition] = deque()
         self._stopping = False
@@ -76,7 +76,7 @@ class Listener:
     def __contains__(self, queue: object) -> bool:
         return queue in self._queues
 
-    def take(self, wanted: Callable[[str], bool]) -> tuple[str, Message] | None:
+    def take(self, wanted: Callable[[str], bool]) -> tuple[str, Arrival] | None:
         """Take the next message of a queue that is ``wanted``."""
         with self._lock:
             for queue, waiting in self._queues.items():
@@ -141,20 +141,20 @@ class Listener:
         for message in (first, *consumer.consume(_BATCH, 0)):
             error = message.error()
             if error is None:
-                self._distribute(message)
+                self._distribute(arrival_of(message))
             elif error.fatal() or error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
                 raise ConsumerFailed("(listener)", error.str())
         self._wakeup.set()
 
-    def _distribute(self, message: Message) -> None:
-        routing_key = header(message.headers(), ROUTING_KEY)
+    def _distribute(self, arrival: Arrival) -> None:
+        routing_key = header(arrival.headers, ROUTING_KEY)
         with self._lock:
-            takers = {queue for queue, _, matches in self._bindings.get(message.topic(), ()) if matches(routing_key)}
+            takers = {queue for queue, _, matches in self._bindings.get(arrival.topic, ()) if matches(routing_key)}
             for queue in takers:
                 waiting = self._queues.get(queue)
                 if waiting is not None:
                     self._cluster.counters.add("broadcasts_dropped", len(waiting) == waiting.maxlen)
-                    waiting.append(message)
+                    waiting.append(arrival)
 
 
 def ensure_broadcast(cluster: Cluster, exchange: str) -> str:

@@ -1,18 +1,21 @@
+# mypy: disable-error-code="no-untyped-call"
+# (kombu's classes are only partly annotated, and this module calls their methods)
 """The channel: AMQP's operations, in terms of topics, the inbox and the listener."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from amqp.protocol import queue_declare_ok_t
-from kombu.exceptions import ChannelError
+from amqp.protocol import queue_declare_ok_t  # type: ignore[import-untyped]  # py-amqp has no annotations
 from kombu.transport import virtual
 
 from .broadcast import ensure_broadcast
 from .errors import Unroutable
 from .exchanges import EXCHANGE_TYPES
+from .messages import Message
+from .parking import send
 from .publishing import Delivery
 from .qos import QoS
 from .records import encode
@@ -23,32 +26,33 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _TRANSIENT = 1
-Message = dict[str, Any]
+Raw = dict[str, Any]
 
 
-class Channel(virtual.Channel):  # type: ignore[misc]  # kombu has no type information
+class Channel(virtual.Channel):
     """One channel of a connection."""
 
     connection: Transport
     QoS = QoS
+    Message = Message
     exchange_types = EXCHANGE_TYPES
     supports_fanout = True
     supports_batch_publish = True
     do_restore = False
-    body_encoding = None
-    from_transport_options = ()
+    body_encoding: Any = None
+    from_transport_options: Any = ()
 
     # -- declaring -----------------------------------------------------------------------------------------------
 
     def exchange_declare(
-        self, exchange: str | None = None, type: str = "direct", durable: bool = False, **kwargs: Any
+        self, exchange: Any = None, type: Any = "direct", durable: Any = False, *args: Any, **kwargs: Any
     ) -> None:
         """Declare an exchange; one that has listeners gets its broadcast topic now, so that nothing is missed."""
-        super().exchange_declare(exchange, type, durable, **kwargs)
+        super().exchange_declare(exchange, type, durable, *args, **kwargs)
         if exchange and not kwargs.get("passive") and self._has_listeners(exchange, type, durable):
             ensure_broadcast(self.connection.cluster, exchange)
 
-    def exchange_delete(self, exchange: str, if_unused: bool = False, nowait: bool = False) -> None:
+    def exchange_delete(self, exchange: str, *_args: Any, **_kwargs: Any) -> None:
         """Forget an exchange and its bindings; the queues stay, as AMQP has it."""
         for routing_key, _, queue in list(self.state.exchanges.get(exchange, {}).get("table", ())):
             self.state.binding_delete(queue, exchange, routing_key)
@@ -62,15 +66,15 @@ class Channel(virtual.Channel):  # type: ignore[misc]  # kombu has no type infor
             return queue_declare_ok_t(queue, 0, 0)
         return super().queue_declare(queue, passive=True, **kwargs)
 
-    def queue_delete(self, queue: str, if_unused: bool = False, if_empty: bool = False, **kwargs: Any) -> None:
+    def queue_delete(self, queue: str, if_unused: bool = False, if_empty: bool = False, **_kwargs: Any) -> None:
         """Delete a queue with its messages and bindings."""
-        if (if_empty and self._size(queue)) or (if_unused and queue in self.connection.consumed):
+        if (if_empty and self._size(queue)) or (if_unused and self.connection.session.is_consumed(queue)):
             return
         for exchange, routing_key, arguments in list(self.state.queue_bindings(queue)):
             self.queue_unbind(queue, exchange, routing_key, arguments)
         self.state.queue_bindings_delete(queue)
-        if queue in self.connection.listener:
-            self.connection.listener.delete(queue)
+        if queue in self.connection.session.listener:
+            self.connection.session.listener.delete(queue)
         else:
             self.connection.cluster.topics.delete(self._topic(queue))
 
@@ -78,7 +82,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]  # kombu has no type infor
 
     def basic_publish(
         self,
-        message: Message,
+        message: Raw,
         exchange: str,
         routing_key: str,
         mandatory: bool = False,
@@ -100,20 +104,20 @@ class Channel(virtual.Channel):  # type: ignore[misc]  # kombu has no type infor
         else:
             self.connection.cluster.publisher.serve()
 
-    def send(self, message: Message, exchange: str, routing_key: str, mandatory: bool = False) -> list[Delivery]:
+    def send(self, message: Raw, exchange: str, routing_key: str, mandatory: bool = False) -> list[Delivery]:
         """Hand a message to the producer for every topic it goes to."""
         routing_key = routing_key or ""
         topics = self._route(exchange, routing_key)
         if not topics:
             self._unroutable(message, exchange, routing_key, mandatory)
         record = encode(message, exchange, routing_key, self._key(message, exchange, routing_key))
-        return [self.connection.send(topic, record, message) for topic in topics]
+        return [send(self.connection.cluster, topic, record, message) for topic in topics]
 
     def create_publish_batch(self, max_size: int) -> PublishBatch:
         """Start a batch: see :meth:`kombu.Producer.batch`."""
         return PublishBatch(self, max_size)
 
-    def _put(self, queue: str, message: Message, **_kwargs: Any) -> None:
+    def _put(self, queue: str, message: Raw, **_kwargs: Any) -> None:
         self.basic_publish(message, "", queue)
 
     # -- consuming -----------------------------------------------------------------------------------------------
@@ -123,52 +127,53 @@ class Channel(virtual.Channel):  # type: ignore[misc]  # kombu has no type infor
     ) -> None:
         """Consume from a queue."""
         super().basic_consume(queue, no_ack, callback, consumer_tag, **kwargs)
-        self.connection.consume(queue, self, no_ack)
+        self.connection.session.consume(queue, self.qos, no_ack)
 
     def basic_cancel(self, consumer_tag: str) -> None:
         """Stop consuming; what is handed out may still be acknowledged."""
         queue = self._tag_to_queue.get(consumer_tag)
         super().basic_cancel(consumer_tag)
         if queue is not None and self.connection is not None:
-            self.connection.cancel(queue)
+            self.connection.session.cancel(queue)
 
     def basic_qos(self, prefetch_size: int = 0, prefetch_count: int = 0, apply_global: bool = False) -> None:
         """Change how many messages may be unacknowledged."""
         super().basic_qos(prefetch_size, prefetch_count, apply_global)
-        self.connection.wake()
+        self.connection.session.wake()
 
     # -- what kombu's base class calls ---------------------------------------------------------------------------
 
     def _new_queue(self, queue: str, auto_delete: bool = False, exclusive: bool = False, **_kwargs: Any) -> None:
         if auto_delete or exclusive:
-            self.connection.listener.declare(queue)
+            self.connection.session.listener.declare(queue)
         else:
-            self.connection.ensure_queue(queue)
+            self.connection.session.ensure_queue(queue)
 
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str | None, queue: str) -> None:
-        if queue in self.connection.listener:
+        if queue in self.connection.session.listener:
             kind = self.typeof(exchange)
             row = [(routing_key, pattern, queue)]
-            self.connection.listener.bind(
+            self.connection.session.listener.bind(
                 queue, exchange, routing_key, lambda key: bool(kind.lookup(row, exchange, key, None))
             )
 
     def _has_queue(self, queue: str, **_kwargs: Any) -> bool:
-        return queue in self.connection.listener or self.connection.cluster.topics.exists(self._topic(queue))
+        return queue in self.connection.session.listener or self.connection.cluster.topics.exists(self._topic(queue))
 
     def _size(self, queue: str) -> int:
-        return self.connection.size(queue)
+        return self.connection.session.size(queue)
 
     def _purge(self, queue: str) -> int:
-        return self.connection.purge(queue)
+        return self.connection.session.purge(queue)
 
-    def _get(self, queue: str, timeout: float | None = None) -> Message:
-        return self.connection.get(queue, self)
+    def _get(self, queue: str, *_args: Any, **_kwargs: Any) -> Raw:
+        return self.connection.session.get(queue)
 
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _route(self, exchange: str, routing_key: str) -> list[str]:
-        topics, names, listener = self.connection.cluster.topics, self.connection.cluster.names, self.connection.listener
+        topics, names = self.connection.cluster.topics, self.connection.cluster.names
+        listener = self.connection.session.listener
         if not exchange:
             own = names.queue(routing_key) if routing_key else ""
             if own and routing_key not in listener and topics.exists(own):
@@ -180,7 +185,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]  # kombu has no type infor
             found.append(names.broadcast(exchange))
         return found
 
-    def _unroutable(self, message: Message, exchange: str, routing_key: str, mandatory: bool) -> None:
+    def _unroutable(self, message: Raw, exchange: str, routing_key: str, mandatory: bool) -> None:
         self.connection.cluster.counters.add("unroutable")
         transient = message["properties"].get("delivery_mode") == _TRANSIENT
         if mandatory or (self.connection.options.unroutable == "raise" and not transient):
@@ -188,7 +193,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]  # kombu has no type infor
         level = logging.DEBUG if transient else logging.WARNING
         logger.log(level, "dropped: no queue takes routing key %r of exchange %r", routing_key, exchange)
 
-    def _key(self, message: Message, exchange: str, routing_key: str) -> bytes | None:
+    def _key(self, message: Raw, exchange: str, routing_key: str) -> bytes | None:
         """The record's key: one key, one partition, one order.
 
         A routing key says something about the message only where it can vary, that is where a wildcard matched it;
@@ -206,10 +211,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]  # kombu has no type infor
         return type == "fanout" or not durable or exchange in self.connection.options.broadcast_exchanges
 
     def _topic(self, queue: str) -> str:
-        return cast(str, self.connection.cluster.names.queue(queue))
-
-    def _inplace_augment_message(self, message: Message, exchange: str, routing_key: str) -> None:
-        raise ChannelError("not used: records.encode makes the record")
+        return self.connection.cluster.names.queue(queue)
 
 
 class PublishBatch:
@@ -218,9 +220,9 @@ class PublishBatch:
     def __init__(self, channel: Channel, max_size: int) -> None:
         self.channel = channel
         self._max_size = max_size
-        self._messages: list[tuple[Message, dict[str, Any]]] = []
+        self._messages: list[tuple[Raw, dict[str, Any]]] = []
 
-    def publish(self, message: Message, **kwargs: Any) -> None:
+    def publish(self, message: Raw, **kwargs: Any) -> None:
         """Keep a message; a full batch is flushed."""
         self._messages.append((message, kwargs))
         if len(self._messages) >= self._max_size:

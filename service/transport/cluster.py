@@ -68,7 +68,8 @@ class Cluster:
         return keep_from_children(Producer({**self.options.producer(), "error_cb": self.on_error}, logger=logger))
 
     def _make_admin(self) -> AdminClient:
-        return keep_from_children(AdminClient({**self.options.common(), "error_cb": self.on_error}, logger=logger))
+        config: dict[str, Any] = {**self.options.common(), "error_cb": self.on_error}
+        return keep_from_children(AdminClient(config, logger=logger))
 
 
 _clusters: dict[str, Cluster] = {}
@@ -78,7 +79,7 @@ _lock = threading.Lock()
 
 def cluster_of(options: Options) -> Cluster:
     """Return this process's cluster for these options; connections with equal options share it."""
-    identity = repr(options)
+    identity = options.identity
     with _lock:
         if identity not in _clusters:
             _clusters[identity] = Cluster(options)
@@ -98,7 +99,7 @@ def let_go(handle: object) -> None:
 
 
 def _forget_the_parent() -> None:
-    global _lock  # noqa: PLW0603 - another thread of the parent may hold the old lock for ever
+    global _lock
     _lock = threading.Lock()
     for handle in _handles:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(handle))

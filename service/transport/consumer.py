@@ -21,17 +21,19 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from .assignments import Assignment
 from .cluster import Cluster, keep_from_children, let_go
 from .errors import ConsumerFailed, TransportError
+from .offsets import Progress
+from .records import Arrival, arrival_of
 
 logger = logging.getLogger(__name__)
 
 _POLL = 0.1
-_POLL_WHILE_PAUSED = 0.01
 _BATCH = 200
 _SETTLE = 0.02
 """Several wishes for topics in a row become one subscription."""
 _LINGER = 0.5
 """A topic that is no longer wanted keeps its place this long: queues are often switched within a moment."""
 _SYNC_COMMIT_TRIES = 3
+_COMMITTED_TRIES = 3
 _FATAL = frozenset(
     {
         KafkaError.GROUP_AUTHORIZATION_FAILED,
@@ -45,7 +47,7 @@ _FATAL = frozenset(
 class Sink(Protocol):
     """What receives a consumer's records. Called by the consumer's thread only."""
 
-    def accept(self, assignment: Assignment, message: Message) -> None:
+    def accept(self, assignment: Assignment, arrival: Arrival) -> None:
         """Take a record that needs work; later someone calls ``assignment.finish(offset)``."""
 
     def accepted(self) -> None:
@@ -96,6 +98,12 @@ class GroupConsumer(threading.Thread):
         with self._wishes:
             self._wanted, self._wanted_since = frozenset(topics), time.monotonic()
 
+    def progress(self, topic: str) -> dict[int, Progress]:
+        """How far this process is on its partitions of a topic, committed or not. Any thread."""
+        ours = [assignment for assignment in list(self._assignments.values()) if assignment.topic == topic]
+        found = {assignment.partition: assignment.progress() for assignment in ours}
+        return {partition: progress for partition, progress in found.items() if progress is not None}
+
     def stop(self) -> None:
         """Begin to stop; :meth:`close` waits for it."""
         self._stopping = True
@@ -136,7 +144,7 @@ class GroupConsumer(threading.Thread):
         self._follow_congestion(consumer)
         if time.monotonic() - self._last_commit >= self._options.commit_interval:
             self._commit(consumer)
-        self._take(consumer, min(patience, _POLL_WHILE_PAUSED if self._paused else _POLL))
+        self._take(consumer, min(patience, _POLL))
 
     def _take(self, consumer: Consumer, timeout: float) -> None:
         first = consumer.poll(max(0.0, timeout))
@@ -156,9 +164,17 @@ class GroupConsumer(threading.Thread):
         if error is not None:
             self._on_message_error(error)
             return
-        assignment = self._assignments.get((message.topic(), message.partition()))
-        if assignment is not None and assignment.receive(message.offset()):
-            self._sink.accept(assignment, message)
+        arrival = arrival_of(message)
+        place = arrival.topic, arrival.partition
+        assignment = self._assignments.get(place)
+        if assignment is None:
+            return
+        if assignment.starts_again(arrival.offset):
+            logger.warning("%r begins again at offset %d: was its topic made anew?", assignment, arrival.offset)
+            self._drop([assignment])
+            assignment = self._assignments[place] = Assignment(*place, None, None)
+        if assignment.receive(arrival.offset):
+            self._sink.accept(assignment, arrival)
 
     def _on_message_error(self, error: KafkaError) -> None:
         self._cluster.counters.add("consumer_errors")
@@ -210,9 +226,7 @@ class GroupConsumer(threading.Thread):
     def _on_assign(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
         if not parts:
             return
-        for part in consumer.committed(parts, timeout=self._options.request_timeout * 2):
-            if part.error is not None:
-                raise KafkaException(part.error)
+        for part in self._committed(consumer, parts):
             committed = part.offset if part.offset >= 0 else None
             self._assignments[part.topic, part.partition] = Assignment(
                 part.topic, part.partition, committed, part.metadata
@@ -220,6 +234,21 @@ class GroupConsumer(threading.Thread):
         self._fresh.extend(parts)
         self._cluster.counters.add("partitions_assigned", len(parts))
         logger.info("group %s: assigned %s", self.group, _listed(parts))
+
+    def _committed(self, consumer: Consumer, parts: list[TopicPartition]) -> list[TopicPartition]:
+        """Ask for the group's commits; the coordinator may be changing, so a failure is asked again."""
+        for tries_left in reversed(range(_COMMITTED_TRIES)):
+            try:
+                answers: list[TopicPartition] = consumer.committed(parts, timeout=self._options.request_timeout)
+                errors = [part.error for part in answers if part.error is not None]
+                if not errors:
+                    return answers
+                failure = KafkaException(errors[0])
+            except KafkaException as refused:
+                failure = refused
+            if not tries_left:
+                raise failure
+        raise AssertionError("unreachable")
 
     def _on_revoke(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
         going = self._going(parts)
@@ -275,18 +304,19 @@ class GroupConsumer(threading.Thread):
         for assignment in assignments:
             progress = assignment.to_commit()
             if progress is not None:
-                due.append(
-                    TopicPartition(assignment.topic, assignment.partition, progress.offset, progress.metadata)
-                )
+                due.append(TopicPartition(assignment.topic, assignment.partition, progress.offset, progress.metadata))
         return due
 
     def _on_commit(self, error: KafkaError | None, parts: list[TopicPartition]) -> None:
         self._cluster.counters.add("commits" if error is None else "commits_failed")
         for part in parts:
+            assignment = self._assignments.get((part.topic, part.partition))
+            if assignment is None:
+                continue
             if error is not None or part.error is not None:
-                assignment = self._assignments.get((part.topic, part.partition))
-                if assignment is not None:
-                    assignment.commit_failed()
+                assignment.commit_failed()
+            else:
+                assignment.commit_done(part.offset)
         if error is not None:
             logger.info("group %s: a commit failed and is repeated: %s", self.group, error.str())
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 
-from confluent_kafka import Message
-
 from .cluster import Cluster
-from .records import Record
+from .records import Arrival, Record
 
 logger = logging.getLogger(__name__)
 
 
-def dead_letter(cluster: Cluster, message: Message, reason: str) -> None:
+def dead_letter(cluster: Cluster, arrival: Arrival, reason: str) -> None:
     """Copy a record to the dead-letter topic: key, bytes and headers as they are, coordinates and reason added.
 
     Returns when the copy is confirmed, so that the original may be finished.
@@ -24,13 +22,13 @@ def dead_letter(cluster: Cluster, message: Message, reason: str) -> None:
     cluster.topics.ensure([options.poison_topic], 1, options.replication_factor)
     added: list[tuple[str, bytes | None]] = [
         ("dead-letter-reason", reason.encode(errors="replace")),
-        ("dead-letter-topic", message.topic().encode()),
-        ("dead-letter-partition", str(message.partition()).encode()),
-        ("dead-letter-offset", str(message.offset()).encode()),
+        ("dead-letter-topic", arrival.topic.encode()),
+        ("dead-letter-partition", str(arrival.partition).encode()),
+        ("dead-letter-offset", str(arrival.offset).encode()),
     ]
-    record = Record(message.key(), message.value() or b"", [*(message.headers() or ()), *added])
+    record = Record(arrival.key, arrival.value, [*arrival.headers, *added])
     cluster.publisher.publish(options.poison_topic, record)
     cluster.counters.add("dead_lettered")
     logger.error(
-        "%s[%s]@%s goes to %s: %s", message.topic(), message.partition(), message.offset(), options.poison_topic, reason
+        "%s[%s]@%s goes to %s: %s", arrival.topic, arrival.partition, arrival.offset, options.poison_topic, reason
     )

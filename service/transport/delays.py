@@ -86,7 +86,7 @@ def due_time(message: dict[str, Any]) -> float | None:
 def park(record: Record, target: str, due: float, release: float) -> Record:
     """Write onto a record where it goes, and when."""
     told: Headers = [(_DUE, repr(due).encode()), (_TARGET, target.encode()), (_RELEASE, repr(release).encode())]
-    return Record(record.key, record.value, unpark(record).headers + told)
+    return Record(record.key, record.value, [*unpark(record).headers, *told])
 
 
 def unpark(record: Record) -> Record:
@@ -94,7 +94,7 @@ def unpark(record: Record) -> Record:
     return Record(record.key, record.value, [pair for pair in record.headers if pair[0] not in _OWN])
 
 
-def read_parked(headers: Headers | None) -> Parked:
+def read_parked(headers: Headers) -> Parked:
     """Read where a waiting record goes.
 
     Raises:

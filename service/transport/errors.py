@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError
 from kombu.exceptions import OperationalError
 
 
-class TransportError(OperationalError):  # type: ignore[misc]  # kombu has no type information
+class TransportError(OperationalError):
     """Something the transport could not do."""
 
 

@@ -7,7 +7,7 @@ import re
 from kombu.transport.virtual import exchange
 
 
-class TopicExchange(exchange.TopicExchange):  # type: ignore[misc]  # kombu has no type information
+class TopicExchange(exchange.TopicExchange):
     """Routes by words: ``*`` is one word, ``#`` any number of words, none included."""
 
     def key_to_pattern(self, rkey: str) -> str:

@@ -14,13 +14,15 @@ from collections import deque
 from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 
-from confluent_kafka import Message
-
 from .assignments import Assignment
 from .counters import Counters
 from .errors import TransportError
 from .options import Options
+from .records import Arrival
 from .wakeup import Wakeup
+
+_LOOK_FOR_ROOM = 0.01
+_NOTHING_DUE = 1.0
 
 Lane = tuple[Assignment, Hashable]
 Wanted = Callable[[str], bool]
@@ -31,7 +33,7 @@ class Held:
     """A record between its arrival and its end."""
 
     assignment: Assignment
-    message: Message
+    arrival: Arrival
     lane: Lane
     redelivered: bool = False
     tag: str = ""
@@ -85,7 +87,7 @@ class Inbox:
         if held is None:
             self._counters.add("acks_fenced")
             return None
-        held.assignment.finish(held.message.offset())
+        held.assignment.finish(held.arrival.offset)
         self._wake_if_ready()
         return held
 
@@ -115,7 +117,7 @@ class Inbox:
             for held in gone:
                 self._forget(held)
         for held in gone:
-            held.assignment.finish(held.message.offset())
+            held.assignment.finish(held.arrival.offset)
         return len(gone)
 
     def out(self, topic: str) -> int:
@@ -135,9 +137,9 @@ class Inbox:
 
     # -- the consumer's side (Sink) ------------------------------------------------------------------------------
 
-    def accept(self, assignment: Assignment, message: Message) -> None:
+    def accept(self, assignment: Assignment, arrival: Arrival) -> None:
         """Put a record into its lane."""
-        held = Held(assignment, message, self._lane_of(assignment, message))
+        held = Held(assignment, arrival, self._lane_of(assignment, arrival))
         with self._lock:
             self._weigh(held, 1)
             lane = self._lanes.get(held.lane)
@@ -163,8 +165,8 @@ class Inbox:
             return set(self._congested)
 
     def turn(self) -> float:
-        """Nothing is ever due here."""
-        return 1.0
+        """Nothing is ever due here; but while something is paused, look often whether there is room again."""
+        return _LOOK_FOR_ROOM if self._congested else _NOTHING_DUE
 
     def leaving(self, assignments: Collection[Assignment], patience: float) -> None:
         """Drop what waits, and wait for what is out."""
@@ -203,7 +205,7 @@ class Inbox:
         held = self._lanes[lane].popleft()
         self._weigh(held, -1)
         held.tag = str(next(self._tags))
-        seen_before = held.assignment.hand_out(held.message.offset())
+        seen_before = held.assignment.hand_out(held.arrival.offset)
         held.redelivered = held.redelivered or seen_before
         self._out[held.tag] = held
         return held
@@ -232,13 +234,13 @@ class Inbox:
     def _weigh(self, held: Held, sign: int) -> None:
         load = self._load.setdefault(held.topic, _Load())
         load.messages += sign
-        load.size += sign * len(held.message.value() or b"")
+        load.size += sign * len(held.arrival.value)
 
-    def _lane_of(self, assignment: Assignment, message: Message) -> Lane:
+    def _lane_of(self, assignment: Assignment, arrival: Arrival) -> Lane:
         if self._options.ordering == "partition":
             return assignment, None
-        key = message.key() if self._options.ordering == "key" else None
-        return assignment, message.offset() if key is None else key
+        key = arrival.key if self._options.ordering == "key" else None
+        return assignment, arrival.offset if key is None else key
 
     def _wake_if_ready(self) -> None:
         if self.has_ready():

@@ -10,12 +10,13 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from confluent_kafka import Message
+from confluent_kafka import TopicPartition
 
 from .assignments import Assignment
 from .cluster import Cluster
@@ -23,7 +24,7 @@ from .deadletters import dead_letter
 from .delays import Route, park, read_parked, unpark
 from .errors import TransportError, Undecodable
 from .publishing import Delivery
-from .records import Record
+from .records import Arrival, Record
 
 logger = logging.getLogger(__name__)
 
@@ -31,28 +32,38 @@ _HEAP_MESSAGES = 10_000
 _HEAP_BYTES = 64 << 20
 _LONGEST_TURN = 0.1
 _UNCONFIRMED_LIMIT = 1000
-_RETRY_AFTER = 0.5
+_TRIM_EVERY = 60.0
 
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
     assignment: Assignment
-    message: Message
+    arrival: Arrival
     due: float
     target: str
 
     @property
     def size(self) -> int:
-        return len(self.message.value() or b"")
+        return len(self.arrival.value)
 
 
 class Mover:
     """Sink of the delay topics. Everything runs in the consumer's thread, but confirmations."""
 
-    def __init__(self, cluster: Cluster, route: Route, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        route: Route,
+        on_failure: Callable[[TransportError], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._cluster = cluster
         self._route = route
+        self._on_failure = on_failure
         self._clock = clock
+        self._lock = threading.Lock()
+        self._assignments: set[Assignment] = set()
+        self._trimmed_at = clock()
         self._order = itertools.count()
         self._heap: list[tuple[float, int, _Waiting]] = []
         self._heap_size = 0
@@ -63,15 +74,16 @@ class Mover:
 
     # -- Sink ----------------------------------------------------------------------------------------------------
 
-    def accept(self, assignment: Assignment, message: Message) -> None:
+    def accept(self, assignment: Assignment, arrival: Arrival) -> None:
         """Let a record wait, or send it on."""
         try:
-            parked = read_parked(message.headers())
+            parked = read_parked(arrival.headers)
         except Undecodable as reason:
-            dead_letter(self._cluster, message, str(reason))
-            assignment.finish(message.offset())
+            dead_letter(self._cluster, arrival, str(reason))
+            assignment.finish(arrival.offset)
             return
-        waiting = _Waiting(assignment, message, parked.due, parked.target)
+        self._assignments.add(assignment)
+        waiting = _Waiting(assignment, arrival, parked.due, parked.target)
         if assignment.topic == self._route.soon:
             self._push(parked.release, waiting)
         else:
@@ -97,10 +109,12 @@ class Mover:
     def turn(self) -> float:
         """Forward what is due; return when the next message will be."""
         now = self._clock()
+        if now - self._trimmed_at > _TRIM_EVERY:
+            self._trim(now)
         self._cluster.publisher.serve()
-        while self._unstored and self._unconfirmed < _UNCONFIRMED_LIMIT:
+        for _ in range(len(self._unstored)):
             self._forward(self._unstored.popleft(), now)
-        while self._heap and self._heap[0][0] - now <= 0 and self._unconfirmed < _UNCONFIRMED_LIMIT:
+        while self._heap and self._heap[0][0] <= now and self._unconfirmed < _UNCONFIRMED_LIMIT:
             self._forward(self._pop(), now)
         for heads in self._heads.values():
             while heads and heads[0][0] <= now and self._unconfirmed < _UNCONFIRMED_LIMIT:
@@ -117,14 +131,15 @@ class Mover:
     def left(self, assignments: Collection[Assignment]) -> None:
         """Forget these."""
         self._forget(assignments)
+        self._assignments.difference_update(assignments)
 
-    def holds(self, topic: str) -> bool:
+    def holds(self, topic: str) -> bool:  # noqa: ARG002 - the sink's signature
         """Nothing is handed out to anybody."""
         return False
 
     def failed(self, error: TransportError) -> None:
-        """Log it: the next connection starts a new mover."""
-        logger.error("delayed messages are not moved by this process any more: %s", error)
+        """Tell the connection: it starts a new mover when it reconnects."""
+        self._on_failure(error)
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -138,39 +153,58 @@ class Mover:
         return waiting
 
     def _forward(self, waiting: _Waiting, now: float) -> None:
-        message = waiting.message
-        record = Record(message.key(), message.value() or b"", list(message.headers() or ()))
+        arrival = waiting.arrival
+        record = Record(arrival.key, arrival.value, arrival.headers)
         step = self._route.step(waiting.due, now)
         if step is None:
             topic, record = waiting.target, unpark(record)
             self._cluster.counters.add("delays_delivered")
         else:
             topic, record = step.topic, park(record, waiting.target, waiting.due, step.release)
-        self._unconfirmed += 1
-        self._cluster.publisher.send(topic, record, lambda delivery: self._confirmed(waiting, delivery))
+        with self._lock:
+            self._unconfirmed += 1
+        try:
+            self._cluster.publisher.send(topic, record, lambda delivery: self._confirmed(waiting, delivery))
+        except TransportError as failure:
+            self._not_stored(waiting, failure)
 
     def _confirmed(self, waiting: _Waiting, delivery: Delivery) -> None:
-        self._unconfirmed -= 1
-        if delivery.error is None:
-            waiting.assignment.finish(waiting.message.offset())
-        else:
-            logger.warning("a delayed message could not be forwarded and is tried again: %s", delivery.error)
-            self._unstored.append(waiting)
+        """Runs in whichever thread serves the producer."""
+        if delivery.error is not None:
+            self._not_stored(waiting, delivery.error)
+            return
+        with self._lock:
+            self._unconfirmed -= 1
+        waiting.assignment.finish(waiting.arrival.offset)
+
+    def _not_stored(self, waiting: _Waiting, cause: object) -> None:
+        logger.warning("a delayed message could not be forwarded to %s and is tried again: %s", waiting.target, cause)
+        with self._lock:
+            self._unconfirmed -= 1
+            if waiting.assignment.live:
+                self._unstored.append(waiting)
+
+    def _trim(self, now: float) -> None:
+        """Delete what was moved and committed: delay topics have no retention, so nothing else does."""
+        self._trimmed_at = now
+        ours = [part for part in self._assignments if part.live and part.committed > 0]
+        self._cluster.topics.trim([TopicPartition(part.topic, part.partition, part.committed) for part in ours])
 
     def _forget(self, assignments: Collection[Assignment]) -> None:
         going = set(assignments)
         kept = [entry for entry in self._heap if entry[2].assignment not in going]
         heapq.heapify(kept)
         self._heap, self._heap_size = kept, sum(entry[2].size for entry in kept)
-        self._unstored = deque(waiting for waiting in self._unstored if waiting.assignment not in going)
+        with self._lock:
+            self._unstored = deque(waiting for waiting in self._unstored if waiting.assignment not in going)
         for assignment in going:
             self._heads.pop(assignment, None)
 
     def _patience(self, now: float) -> float:
+        if self._unstored:
+            return _LONGEST_TURN
         if self._unconfirmed:
             return 0.002
-        if self._unstored:
-            return _RETRY_AFTER
         nexts = [heads[0][0] for heads in self._heads.values() if heads]
         if self._heap:
             nexts.append(self._heap[0][0])

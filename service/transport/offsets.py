@@ -53,9 +53,13 @@ class Ledger:
         self._unfinished: OrderedDict[int, None] = OrderedDict()
         self._reached = self._islands.reached
 
+    def is_behind(self, offset: int) -> bool:
+        """Tell whether ``offset`` was passed already; within one assignment offsets only rise."""
+        return self._next is not None and offset < self._next
+
     def receive(self, offset: int) -> bool:
         """Note that ``offset`` arrived; offsets may skip but must rise. False when it needs no work."""
-        if self._next is not None and offset < self._next:
+        if self.is_behind(offset):
             return False
         self._next = offset + 1
         if offset in self._islands:
@@ -109,7 +113,7 @@ def read_islands(committed: int, metadata: str | None) -> Islands:
 
 def _gaps(unfinished: list[int], end: int) -> list[tuple[int, int]]:
     """Spans of finished offsets between unfinished ones, up to ``end`` (exclusive)."""
-    following = unfinished[1:] + [end]
+    following = [*unfinished[1:], end]
     return [(low + 1, high - 1) for low, high in zip(unfinished, following, strict=False) if high - low > 1]
 
 

@@ -18,8 +18,9 @@ ORDERINGS = ("key", "partition", "none")
 UNROUTABLE_RULES = ("raise", "drop")
 
 _OF_KOMBU = frozenset(
-    "max_retries interval_start interval_step interval_max errback callback retry_errors polling_interval "
-    "client_properties confirm_publish visibility_timeout deadletter_queue body_encoding".split()
+    {"max_retries", "interval_start", "interval_step", "interval_max", "errback", "callback", "retry_errors"}
+    | {"polling_interval", "client_properties", "confirm_publish", "visibility_timeout", "deadletter_queue"}
+    | {"body_encoding"}
 )
 """kombu and Celery write these into the same dictionary; they mean nothing here."""
 
@@ -74,11 +75,11 @@ class Options:
     """Durable exchanges that have listeners rather than queues. Fanout and non-durable ones are known anyway."""
     broadcast_retention: float = 600.0
     """How long broadcast messages are kept by the broker."""
-    common_config: Mapping[str, Any] = field(default_factory=dict)
+    common_config: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """librdkafka settings for every client (TLS, SASL, ...)."""
-    consumer_config: Mapping[str, Any] = field(default_factory=dict)
+    consumer_config: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """librdkafka settings for consumers."""
-    producer_config: Mapping[str, Any] = field(default_factory=dict)
+    producer_config: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """librdkafka settings for the producer."""
 
     def __post_init__(self) -> None:
@@ -91,6 +92,11 @@ class Options:
                 raise BadOption(name, getattr(self, name), "at least 1")
         if list(self.delay_levels) != sorted(set(self.delay_levels)) or any(s <= 0 for s in self.delay_levels):
             raise BadOption("delay_levels", self.delay_levels, "positive seconds in rising order")
+
+    @property
+    def identity(self) -> str:
+        """Equal for equal options. Holds secrets: compare it, never show it."""
+        return repr([(known.name, getattr(self, known.name)) for known in fields(self)])
 
     @property
     def poison_topic(self) -> str:

@@ -128,7 +128,7 @@ class Publisher:
         while True:
             try:
                 self._current().produce(
-                    topic, value=record.value, key=record.key, headers=record.headers, on_delivery=report
+                    topic, value=record.value, key=record.key, headers=list(record.headers), on_delivery=report
                 )
                 return
             except BufferError:

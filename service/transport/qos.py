@@ -1,3 +1,5 @@
+# mypy: disable-error-code="no-untyped-call"
+# (kombu's classes are only partly annotated, and this module calls their methods)
 """What is handed out and unacknowledged, per channel; acknowledgements go from here to the ledger."""
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ if TYPE_CHECKING:
     from .channel import Channel
 
 
-class QoS(virtual.QoS):  # type: ignore[misc]  # kombu has no type information
+class QoS(virtual.QoS):
     """Prefetch limits and acknowledgements. Acknowledgements may come from any thread."""
 
     channel: Channel
@@ -21,19 +23,19 @@ class QoS(virtual.QoS):  # type: ignore[misc]  # kombu has no type information
         """The message is done with."""
         super().ack(delivery_tag)
         if self.channel.connection is not None:
-            self.channel.connection.finish(delivery_tag)
+            self.channel.connection.session.finish(delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Hand the message out again, or keep it on the dead-letter topic."""
         transport = self.channel.connection
         if transport is not None:
             if requeue:
-                transport.put_back(delivery_tag)
+                transport.session.put_back(delivery_tag)
             else:
-                transport.dead_letter(delivery_tag, "rejected by the consumer")
+                transport.session.dead_letter(delivery_tag, "rejected by the consumer")
         self._quick_ack(delivery_tag)
         if transport is not None:
-            transport.wake()
+            transport.session.wake()
 
     def restore_unacked(self) -> list[object]:
         """``basic_recover``: hand out everything unacknowledged again."""

@@ -8,15 +8,17 @@ with ``kombu-``. So a record can be read with any Kafka tool, and nothing is enc
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from confluent_kafka import Message
 from kombu.utils.json import dumps as dump_rich
 from kombu.utils.json import loads as load_rich
 
 from .errors import Undecodable
 
-Headers = list[tuple[str, bytes | None]]
+Headers = Sequence[tuple[str, bytes | None]]
 
 VERSION = "kombu-version"
 _ENVELOPE = "kombu-"
@@ -41,10 +43,39 @@ class Record:
     headers: Headers
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What was read from a topic, and where."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes
+    headers: Headers
+
+
+def arrival_of(message: Message) -> Arrival:
+    """Make a value of librdkafka's message."""
+    headers: Any = message.headers()
+    return Arrival(
+        message.topic() or "",
+        message.partition() or 0,
+        _offset(message),
+        _key(message),
+        _as_bytes(message.value()),
+        headers or [],
+    )
+
+
 def encode(message: dict[str, Any], exchange: str, routing_key: str, key: bytes | None) -> Record:
     """Make a record of a kombu message."""
     body = message.get("body")
-    headers: Headers = [(VERSION, b"1"), (_EXCHANGE, exchange.encode()), (ROUTING_KEY, (routing_key or "").encode())]
+    headers: list[tuple[str, bytes | None]] = [
+        (VERSION, b"1"),
+        (_EXCHANGE, exchange.encode()),
+        (ROUTING_KEY, (routing_key or "").encode()),
+    ]
     for name, field in ((_CONTENT_TYPE, "content-type"), (_CONTENT_ENCODING, "content-encoding")):
         if message.get(field):
             headers.append((name, str(message[field]).encode()))
@@ -56,24 +87,24 @@ def encode(message: dict[str, Any], exchange: str, routing_key: str, key: bytes 
     return Record(key, _as_bytes(body), headers)
 
 
-def decode(value: bytes | None, headers: Headers | None, delivery_tag: str, redelivered: bool) -> dict[str, Any]:
+def decode(arrival: Arrival, delivery_tag: str, redelivered: bool) -> dict[str, Any]:
     """Make the raw kombu message of a record.
 
     Raises:
         Undecodable: the record was not written by :func:`encode`, or is damaged.
     """
-    found = dict(headers or ())
+    found = dict(arrival.headers)
     if found.get(VERSION) != b"1":
         raise Undecodable("it has no kombu-version header of a known version")
     try:
-        return _decode(value or b"", found, delivery_tag, redelivered)
+        return _decode(arrival.value, found, delivery_tag, redelivered)
     except (ValueError, KeyError, TypeError, AttributeError) as damage:
         raise Undecodable(f"its headers are damaged: {damage!r}") from damage
 
 
-def header(headers: Headers | None, name: str) -> str:
+def header(headers: Headers, name: str) -> str:
     """Return a header's text, empty when it is missing."""
-    for found, value in headers or ():
+    for found, value in headers:
         if found == name:
             return (value or b"").decode(errors="replace")
     return ""
@@ -104,7 +135,7 @@ def _decode(value: bytes, found: dict[str, bytes | None], delivery_tag: str, red
     }
 
 
-def _add_task_headers(headers: Headers, given: dict[str, Any]) -> None:
+def _add_task_headers(headers: list[tuple[str, bytes | None]], given: dict[str, Any]) -> None:
     json_names, other = [], {}
     for name, value in given.items():
         if not isinstance(name, str) or name.startswith(_ENVELOPE) or "\n" in name or "\0" in name or not name:
@@ -128,6 +159,16 @@ def _as_json(value: Any) -> bytes:
         return json.dumps(value).encode()
     encoded: str = dump_rich(value)
     return encoded.encode()
+
+
+def _offset(message: Message) -> int:
+    offset = message.offset()
+    return -1 if offset is None else offset
+
+
+def _key(message: Message) -> bytes | None:
+    key = message.key()
+    return key.encode() if isinstance(key, str) else key
 
 
 def _as_bytes(body: Any) -> bytes:

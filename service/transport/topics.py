@@ -12,10 +12,13 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic, OffsetSpec
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.admin._metadata import ClusterMetadata
+from confluent_kafka.cimpl import NewTopic
 
 from .errors import BrokerUnavailable, TopicNotReady
-from .offsets import read_islands
+from .offsets import Progress, read_islands
 
 _READY_WITHIN = 15.0
 _MISSING_FOR = 1.0
@@ -104,19 +107,28 @@ class Topics:
         )
         return {part.partition: answer.offset for part, answer in answers.items()}
 
-    def waiting(self, topic: str, group: str) -> int:
-        """Count a queue's messages that the group has not finished, as far as commits tell."""
+    def waiting(self, topic: str, group: str, ours: Mapping[int, Progress]) -> int:
+        """Count a queue's messages that the group has not finished, as far as commits and ``ours`` tell.
+
+        ``ours`` is this process's progress by partition, which may be ahead of what is committed.
+        """
         lows, ends = self.ends(topic, OffsetSpec.earliest()), self.ends(topic)
         if not ends:
             return 0
         asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, number) for number in ends])
         answers = self._patiently("asking for commits", lambda: self.admin.list_consumer_group_offsets([asked]))
         count = sum(ends[number] - lows[number] for number in ends)
-        for part in next(iter(answers.values())).topic_partitions or ():
-            if part.offset > lows[part.partition]:
-                done = part.offset - lows[part.partition] + len(read_islands(part.offset, part.metadata))
-                count -= done
+        commits = next(iter(answers.values())).topic_partitions or ()
+        progress = {part.partition: Progress(part.offset, part.metadata or "") for part in commits} | dict(ours)
+        for number, reached in progress.items():
+            if number in ends and reached.offset > lows[number]:
+                count -= reached.offset - lows[number] + len(read_islands(reached.offset, reached.metadata))
         return max(0, count)
+
+    def trim(self, bounds: list[TopicPartition]) -> None:
+        """Ask for the deletion of records below these offsets; do not wait for it."""
+        if bounds:
+            self.admin.delete_records(bounds, request_timeout=self._timeout)
 
     def purge(self, topic: str) -> None:
         """Delete every record a topic has now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 
@@ -39,10 +40,8 @@ class Wakeup:
 
     def clear(self) -> None:
         """Drain and disarm; look for work only after this."""
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.read(self._read, 4096)
-        except BlockingIOError:
-            pass
         self._armed = False
 
     def wait(self, timeout: float | None) -> bool:
