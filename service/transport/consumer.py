@@ -14,15 +14,17 @@ import threading
 import time
 import weakref
 from collections.abc import Collection
-from typing import Any, Protocol
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from .assignments import Assignment
 from .cluster import Cluster, keep_from_children, let_go
+from .commits import Commits
 from .errors import ConsumerFailed, TransportError
 from .offsets import Progress
-from .records import Arrival, arrival_of
+from .records import arrival_of
+from .sink import Sink
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +34,6 @@ _SETTLE = 0.02
 """Several wishes for topics in a row become one subscription."""
 _LINGER = 0.5
 """A topic that is no longer wanted keeps its place this long: queues are often switched within a moment."""
-_SYNC_COMMIT_TRIES = 3
 _COMMITTED_TRIES = 3
 _FATAL = frozenset(
     {
@@ -42,34 +43,6 @@ _FATAL = frozenset(
         KafkaError._FATAL,
     }
 )
-
-
-class Sink(Protocol):
-    """What receives a consumer's records. Called by the consumer's thread only."""
-
-    def accept(self, assignment: Assignment, arrival: Arrival) -> None:
-        """Take a record that needs work; later someone calls ``assignment.finish(offset)``."""
-
-    def accepted(self) -> None:
-        """A batch of records was accepted."""
-
-    def congested(self) -> Collection[object]:
-        """Topics, or (topic, partition) pairs, that shall be paused now."""
-
-    def turn(self) -> float:
-        """Do what is due; return the seconds until the next turn is wanted."""
-
-    def leaving(self, assignments: Collection[Assignment], patience: float) -> None:
-        """Hand out nothing more of these, and wait at most ``patience`` seconds for what is out."""
-
-    def left(self, assignments: Collection[Assignment]) -> None:
-        """Forget these: they were retired."""
-
-    def holds(self, topic: str) -> bool:
-        """Tell whether work of this topic is still out."""
-
-    def failed(self, error: TransportError) -> None:
-        """The consumer has stopped because of this."""
 
 
 class GroupConsumer(threading.Thread):
@@ -89,7 +62,7 @@ class GroupConsumer(threading.Thread):
         self._assignments: dict[tuple[str, int], Assignment] = {}
         self._paused: set[tuple[str, int]] = set()
         self._fresh: list[TopicPartition] = []
-        self._last_commit = 0.0
+        self._commits = Commits(group, cluster.options.commit_interval, self._assignments, cluster.counters)
         self._stopping = False
         self._finished = threading.Event()
 
@@ -134,7 +107,7 @@ class GroupConsumer(threading.Thread):
         config = {
             **self._options.consumer(self.group),
             "error_cb": self._cluster.on_error,
-            "on_commit": self._on_commit,
+            "on_commit": self._commits.on_commit,
         }
         return keep_from_children(Consumer(config, logger=logger))
 
@@ -142,8 +115,7 @@ class GroupConsumer(threading.Thread):
         self._follow_wishes(consumer)
         patience = self._sink.turn()
         self._follow_congestion(consumer)
-        if time.monotonic() - self._last_commit >= self._options.commit_interval:
-            self._commit(consumer)
+        self._commits.in_passing(consumer)
         self._take(consumer, min(patience, _POLL))
 
     def _take(self, consumer: Consumer, timeout: float) -> None:
@@ -254,7 +226,7 @@ class GroupConsumer(threading.Thread):
         going = self._going(parts)
         if going:
             self._sink.leaving(going, 0.0 if self._stopping else self._options.revoke_drain)
-            self._commit_surely(consumer, going)
+            self._commits.surely(consumer, going)
             self._drop(going)
             logger.info("group %s: gave back %s", self.group, _listed(parts))
 
@@ -277,52 +249,9 @@ class GroupConsumer(threading.Thread):
             self._paused.discard((assignment.topic, assignment.partition))
         self._sink.left(going)
 
-    def _commit(self, consumer: Consumer) -> None:
-        """Commit in passing. A failure is told to :meth:`_on_commit`, and the next commit says it again."""
-        self._last_commit = time.monotonic()
-        offsets = self._due(self._assignments.values())
-        if offsets:
-            try:
-                consumer.commit(offsets=offsets, asynchronous=True)
-            except KafkaException as failure:
-                self._on_commit(failure.args[0], offsets)
-
-    def _commit_surely(self, consumer: Consumer, going: Collection[Assignment]) -> None:
-        for _ in range(_SYNC_COMMIT_TRIES):
-            offsets = self._due(going)
-            if not offsets:
-                return
-            try:
-                consumer.commit(offsets=offsets, asynchronous=False)
-                self._cluster.counters.add("commits")
-                return
-            except KafkaException as failure:
-                self._on_commit(failure.args[0], offsets)
-
-    def _due(self, assignments: Collection[Assignment]) -> list[TopicPartition]:
-        due = []
-        for assignment in assignments:
-            progress = assignment.to_commit()
-            if progress is not None:
-                due.append(TopicPartition(assignment.topic, assignment.partition, progress.offset, progress.metadata))
-        return due
-
-    def _on_commit(self, error: KafkaError | None, parts: list[TopicPartition]) -> None:
-        self._cluster.counters.add("commits" if error is None else "commits_failed")
-        for part in parts:
-            assignment = self._assignments.get((part.topic, part.partition))
-            if assignment is None:
-                continue
-            if error is not None or part.error is not None:
-                assignment.commit_failed()
-            else:
-                assignment.commit_done(part.offset)
-        if error is not None:
-            logger.info("group %s: a commit failed and is repeated: %s", self.group, error.str())
-
     def _leave(self, consumer: Consumer) -> None:
         try:
-            self._commit_surely(consumer, list(self._assignments.values()))
+            self._commits.surely(consumer, list(self._assignments.values()))
             self._drop(list(self._assignments.values()))
             consumer.close()
         except (KafkaException, RuntimeError) as failure:

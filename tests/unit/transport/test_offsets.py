@@ -1,0 +1,195 @@
+"""The offset ledger: in words, and for every order in which work can arrive, finish, and be interrupted."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from service.transport.offsets import METADATA_LIMIT, Islands, Ledger, read_islands
+
+
+def test_only_what_is_finished_without_a_gap_may_be_committed() -> None:
+    # given three messages, of which the first is still being worked
+    ledger = Ledger(committed=10)
+    for offset in (10, 11, 12):
+        ledger.receive(offset)
+    # when those behind it finish
+    ledger.finish(11)
+    ledger.finish(12)
+    # then a restart would begin at the first
+    progress = ledger.progress()
+    assert progress is not None
+    assert progress.offset == 10
+
+
+def test_what_finished_behind_a_long_task_is_not_run_again_after_a_crash() -> None:
+    # given a long task at 10, and 11 and 12 finished behind it
+    before = Ledger(committed=10)
+    for offset in (10, 11, 12, 13):
+        before.receive(offset)
+    before.finish(11)
+    before.finish(12)
+    progress = before.progress()
+    assert progress is not None
+    # when the worker dies and another begins from the commit
+    after = Ledger(progress.offset, progress.metadata)
+    # then only the unfinished ones need work
+    assert [offset for offset in (10, 11, 12, 13) if after.receive(offset)] == [10, 13]
+
+
+def test_a_message_that_a_dead_worker_had_is_marked_as_redelivered() -> None:
+    before = Ledger(committed=0)
+    for offset in (0, 1, 2):
+        before.receive(offset)
+    before.hand_out(0)
+    before.hand_out(1)
+    progress = before.progress()
+    assert progress is not None
+    after = Ledger(progress.offset, progress.metadata)
+    for offset in (0, 1, 2):
+        after.receive(offset)
+    assert [after.hand_out(offset) for offset in (0, 1, 2)] == [True, True, False]
+
+
+def test_offsets_may_have_gaps() -> None:
+    ledger = Ledger()
+    ledger.receive(5)
+    ledger.receive(9)
+    ledger.finish(5)
+    assert ledger.watermark == 9
+    ledger.finish(9)
+    assert ledger.watermark == 10
+
+
+def test_a_second_acknowledgement_changes_nothing() -> None:
+    ledger = Ledger(committed=0)
+    ledger.receive(0)
+    assert ledger.finish(0)
+    assert not ledger.finish(0)
+
+
+def test_metadata_of_others_is_no_island() -> None:
+    for foreign in (None, "", "hello", "k1;", "k1;0;1", "k1;zz;1,2;3", "k2;0;1,1"):
+        assert len(read_islands(7, foreign)) == 0
+
+
+def test_metadata_stays_within_what_the_broker_takes() -> None:
+    # given thousands of islands
+    ledger = Ledger(committed=0)
+    for offset in range(20_000):
+        ledger.receive(offset)
+    for offset in range(1, 20_000, 2):
+        ledger.finish(offset)
+    # then the commit names as many as fit, the lowest first
+    progress = ledger.progress()
+    assert progress is not None
+    assert len(progress.metadata.encode()) <= METADATA_LIMIT
+    islands = read_islands(progress.offset, progress.metadata)
+    assert 1 in islands
+    assert 500 < len(islands) < 10_000
+
+
+@given(
+    base=st.integers(0, 2**40),
+    lengths=st.lists(st.tuples(st.integers(1, 5000), st.integers(1, 5000)), max_size=50),
+)
+def test_islands_survive_the_way_through_metadata(base: int, lengths: list[tuple[int, int]]) -> None:
+    ledger = Ledger(base)
+    spans, at = [], base
+    for unfinished, finished in lengths:
+        spans.append((at + unfinished, at + unfinished + finished - 1))
+        at += unfinished + finished
+    # given open offsets exactly between the spans (gaps in offsets count as finished)
+    edges = [base, *(last + 1 for _, last in spans)]
+    for edge, (first, _) in zip(edges, spans, strict=False):
+        for offset in {edge, first - 1}:
+            if ledger._next is None or offset >= ledger._next:
+                ledger.receive(offset)
+    progress = ledger.progress()
+    assert progress is not None
+    islands = read_islands(progress.offset, progress.metadata)
+    # then nothing open is taken for finished
+    assert not any(offset in islands for offset in ledger._unfinished)
+    assert isinstance(islands, Islands)
+
+
+class LedgerModel(RuleBasedStateMachine):
+    """A partition of a log, consumers that come and go, and what really was finished."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[int] = []
+        self.end = 0
+        self.finished: set[int] = set()
+        self.committed: tuple[int, str] | None = None
+        self.ledger = Ledger()
+        self.position = 0
+        self.open: set[int] = set()
+        self.reruns_allowed: set[int] = set()
+
+    @rule(gap=st.integers(0, 3))
+    def produce(self, gap: int) -> None:
+        self.end += gap
+        self.log.append(self.end)
+        self.end += 1
+
+    @precondition(lambda self: any(offset >= self.position for offset in self.log))
+    @rule()
+    def poll(self) -> None:
+        offset = min(offset for offset in self.log if offset >= self.position)
+        self.position = offset + 1
+        if self.ledger.receive(offset):
+            self.open.add(offset)
+            self.ledger.hand_out(offset)
+        else:
+            # only finished work is skipped
+            assert offset in self.finished
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        offset = data.draw(st.sampled_from(sorted(self.open)))
+        self.open.discard(offset)
+        assert self.ledger.finish(offset)
+        self.finished.add(offset)
+
+    @rule()
+    def commit(self) -> None:
+        progress = self.ledger.progress()
+        if progress is not None:
+            self.committed = progress.offset, progress.metadata
+
+    @rule()
+    def crash_and_take_over(self) -> None:
+        """Another consumer begins from the last commit; late acknowledgements are fenced elsewhere."""
+        self.open.clear()
+        self.ledger = Ledger(*self.committed) if self.committed else Ledger()
+        self.position = self.committed[0] if self.committed else 0
+
+    @rule()
+    def leave_and_take_over(self) -> None:
+        """A clean handover: whatever was finished is not run again."""
+        self.commit()
+        finished_before = set(self.finished)
+        self.crash_and_take_over()
+        if self.committed:
+            redone = {o for o in self.log if o >= self.position and o not in read_islands(*self.committed)}
+            assert not redone & finished_before
+
+    @invariant()
+    def nothing_unfinished_is_below_the_watermark(self) -> None:
+        watermark = self.ledger.watermark
+        if watermark is not None:
+            assert all(offset in self.finished for offset in self.log if offset < watermark)
+
+    @invariant()
+    def a_commit_never_covers_unfinished_work(self) -> None:
+        if self.committed is not None:
+            offset, metadata = self.committed
+            islands = read_islands(offset, metadata)
+            covered = {o for o in self.log if o < offset or o in islands}
+            assert covered <= self.finished
+
+
+TestLedgerModel = LedgerModel.TestCase

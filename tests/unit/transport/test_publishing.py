@@ -1,0 +1,117 @@
+"""Publishing: it returns when the cluster has confirmed, and says what became of a message otherwise."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from service.transport.counters import Counters
+from service.transport.errors import PublishFailed, PublishRefused, PublishTimedOut
+from service.transport.publishing import Publisher
+from service.transport.records import Record
+
+RECORD = Record(None, b"body", [])
+
+
+class FakeProducer:
+    """Confirms when polled; what it answers is in ``answers`` (None: stored)."""
+
+    def __init__(self, answers: list[KafkaError | None] | None = None, silent: bool = False) -> None:
+        self.answers = answers or []
+        self.silent = silent
+        self.waiting: list[Callable[..., Any]] = []
+        self.full_for = 0
+        self.lock = threading.Lock()
+        self.polled_by: set[int] = set()
+
+    def produce(self, topic: str, *, on_delivery: Callable[..., Any], **_: Any) -> None:
+        if self.full_for:
+            self.full_for -= 1
+            raise BufferError
+        if topic == "unknown":
+            raise KafkaException(KafkaError(KafkaError._UNKNOWN_TOPIC))
+        with self.lock:
+            self.waiting.append(on_delivery)
+
+    def poll(self, _timeout: float) -> None:
+        self.polled_by.add(threading.get_ident())
+        with self.lock:
+            due, self.waiting = self.waiting, []
+        for report in due:
+            if not self.silent:
+                report(self.answers.pop(0) if self.answers else None, None)
+
+
+def publisher_of(*producers: FakeProducer, timeout: float = 5.0) -> tuple[Publisher, Counters]:
+    made, counters = iter(producers), Counters()
+    return Publisher(lambda: next(made), timeout, counters), counters  # type: ignore[arg-type, return-value]  # a fake
+
+
+def test_a_publish_returns_when_it_is_confirmed() -> None:
+    publisher, counters = publisher_of(FakeProducer())
+    publisher.publish("triage", RECORD)
+    assert counters.snapshot()["published"] == 1
+
+
+def test_many_messages_are_confirmed_by_one_wait() -> None:
+    publisher, counters = publisher_of(FakeProducer())
+    publisher.wait([publisher.send("triage", RECORD) for _ in range(100)])
+    assert counters.snapshot()["published"] == 100
+
+
+def test_a_message_that_was_not_stored_is_an_error() -> None:
+    publisher, _ = publisher_of(FakeProducer([KafkaError(KafkaError.NOT_ENOUGH_REPLICAS)]))
+    with pytest.raises(PublishFailed, match="triage"):
+        publisher.publish("triage", RECORD)
+
+
+def test_a_message_the_cluster_will_never_take_is_another_error() -> None:
+    publisher, _ = publisher_of(FakeProducer([KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)]))
+    with pytest.raises(PublishRefused):
+        publisher.publish("triage", RECORD)
+
+
+def test_no_confirmation_in_time_is_told_as_unknown_not_as_lost() -> None:
+    publisher, _ = publisher_of(FakeProducer(silent=True))
+    with pytest.raises(PublishTimedOut, match="unknown"):
+        publisher.publish("triage", RECORD, timeout=0.05)
+    late, _ = publisher_of(FakeProducer([KafkaError(KafkaError._MSG_TIMED_OUT)]))
+    with pytest.raises(PublishTimedOut, match="unknown"):
+        late.publish("triage", RECORD)
+
+
+def test_a_full_send_buffer_is_waited_for() -> None:
+    producer = FakeProducer()
+    producer.full_for = 3
+    publisher, counters = publisher_of(producer)
+    publisher.publish("triage", RECORD)
+    assert counters.snapshot()["published"] == 1
+
+
+def test_a_topic_librdkafka_does_not_know_is_an_error_of_ours() -> None:
+    publisher, _ = publisher_of(FakeProducer())
+    with pytest.raises(PublishFailed, match="unknown"):
+        publisher.publish("unknown", RECORD)
+
+
+def test_after_a_fatal_error_the_next_message_has_a_new_producer() -> None:
+    fatal = KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "gap", True)
+    publisher, counters = publisher_of(FakeProducer([fatal]), FakeProducer())
+    with pytest.raises(PublishFailed):
+        publisher.publish("triage", RECORD)
+    publisher.publish("triage", RECORD)
+    assert counters.snapshot() == {"publish_failed": 1, "published": 1}
+
+
+def test_threads_share_one_producer_and_each_gets_its_own_confirmation() -> None:
+    publisher, counters = publisher_of(FakeProducer())
+    threads = [threading.Thread(target=lambda: [publisher.publish("t", RECORD) for _ in range(50)]) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert counters.snapshot()["published"] == 400
