@@ -11,6 +11,7 @@
 | 3xx, other 4xx, 501, 505                                   | PERMANENT           | PERMANENT       |
 | other 5xx (500, 502, 504, …)                               | UNANSWERED          | TRANSIENT       |
 | sent, then timeout, reset or broken HTTP                   | UNANSWERED          | TRANSIENT       |
+| an item of a batch: `failed`, its error with a `status`    | as that status      | as that status  |
 | an item of a batch: `failed`                               | PERMANENT           | PERMANENT       |
 | an item of a batch: missing or malformed                   | UNANSWERED          | TRANSIENT       |
 
@@ -41,6 +42,7 @@ _NEVER = frozenset({501, 505})
 _CONFLICT = 409
 _LONGEST_RETRY_AFTER = 86_400.0
 _ERROR_CODE = re.compile(r"(?!.*\d{5})[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _NUL = b"\\u0000"
 
 
@@ -101,14 +103,19 @@ def unreadable(call: PreparedCall, cause: str, duration: float) -> ToolResult:
     return ToolResult(call.key, answer, error=error, duration_seconds=duration)
 
 
-def failed_item(call: PreparedCall, code: object, duration: float) -> ToolResult:
-    """The result of a batch's item that the tool itself refused.
+def failed_item(call: PreparedCall, error: object, duration: float) -> ToolResult:
+    """The result of a batch's item that the tool itself reports as failed.
 
-    `code` is repeated only when it looks like an error code: prose may quote what was sent.
+    An error that is an object with a `status` is judged as that HTTP status would be for a call that goes
+    alone; any other is final. A text is repeated only when it looks like an error code: prose may quote
+    what was sent.
     """
-    shown = code if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else "see the tool's own log"
-    error = f"tool {call.call.tool!r} refused the item ({shown})"
-    return ToolResult(call.key, Answer.PERMANENT, error=error, duration_seconds=duration)
+    status = error.get("status") if isinstance(error, dict) else None
+    if isinstance(status, int) and 400 <= status <= 599:
+        return refused(call, Reply(status, None), duration, _EPOCH)
+    shown = error if isinstance(error, str) and _ERROR_CODE.fullmatch(error) else "see the tool's own log"
+    message = f"tool {call.call.tool!r} refused the item ({shown})"
+    return ToolResult(call.key, Answer.PERMANENT, error=message, duration_seconds=duration)
 
 
 def require_storable(body: bytes) -> None:

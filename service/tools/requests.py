@@ -1,7 +1,8 @@
 """From calls to HTTP requests and back: a call that goes alone, and calls that go as the items of a batch. Pure.
 
 The batch protocol: `POST` of `{"items": [{"idempotencyKey", "parameters"}]}` to the tool's `batch_url`,
-answered by `{"items": [{"idempotencyKey", "status": "ok" | "failed", "output" | "error"}]}`. An answer
+answered by `{"items": [{"idempotencyKey", "status": "ok" | "failed", "output" | "error"}]}`, where an error
+is a code or `{"status": <HTTP status>}`. An answer
 other than 2xx says that no item was worked, or leaves it open, for all of them alike.
 """
 
