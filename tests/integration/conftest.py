@@ -1,0 +1,67 @@
+"""The whole product under test: services of the run, migrated, and a fleet of real processes on them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from service.devstack.ports import DEFAULT_RANGE, choose_ports
+from service.persistence.database import Role, open_engine
+from service.settings import Settings, load_settings
+from tests.client import ApiClient
+from tests.fleet import PROJECT, Fleet
+from tests.stack_fixture import StackUnderTest
+from tests.tenants import TestTenant, new_tenant
+
+
+@dataclass(frozen=True)
+class Product:
+    """The running product, and the database as an outside observer sees it."""
+
+    fleet: Fleet
+    settings: Settings
+    system: Engine
+    """A connection that sees every tenant, for verdicts in SQL."""
+    tool_server_url: str
+
+    def client(self, tenant: TestTenant) -> ApiClient:
+        """The API as one tenant."""
+        return ApiClient(self.fleet.api_url, tenant.key)
+
+    def tenant(self) -> TestTenant:
+        """A fresh tenant whose pack answers the samples."""
+        return new_tenant(self.system)
+
+
+@pytest.fixture(scope="session")
+def migrated(stack: StackUnderTest) -> Settings:
+    """The settings of the services, their database brought to the newest schema."""
+    subprocess.run([sys.executable, "-m", "alembic", "upgrade", "head"], cwd=PROJECT, check=True)
+    return load_settings(stack.environment)
+
+
+@pytest.fixture(scope="session")
+def product(migrated: Settings, tool_server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    """The product with one process of every kind."""
+    running = start_product(migrated, tool_server_url, tmp_path_factory.mktemp("fleet"))
+    try:
+        running.fleet.start_all()
+        yield running
+    finally:
+        running.fleet.stop()
+        running.system.dispose()
+
+
+def start_product(settings: Settings, tool_server_url: str, logs: Path, **environment: str) -> Product:
+    """A product whose fleet has no process yet."""
+    port = choose_ports(["api"], {}, DEFAULT_RANGE)["api"]
+    pack_variables = {"SENTINAI_PACK_VARIABLES": f"toolServerUrl={tool_server_url}"}
+    fleet = Fleet({**pack_variables, **environment}, port, logs)
+    system = open_engine(settings.database_url, Role.SYSTEM)
+    return Product(fleet, settings, system, tool_server_url)
