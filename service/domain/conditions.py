@@ -160,7 +160,7 @@ class Condition:
         except LookupError:
             return Verdict.ABSENT
         except (TypeError, RuntimeError, ValueError, ArithmeticError) as error:
-            raise ConditionFailedError(self.path, self.source, _first_sentence(error)) from error
+            raise ConditionFailedError(self.path, self.source, _reason(error)) from error
         if result is True:
             return Verdict.MATCHES
         if result is False:
@@ -198,8 +198,20 @@ def unknown_names(condition: Condition) -> list[str]:
     return sorted(f"variable {name!r}" for name in variables) + sorted(f"function {name!r}" for name in functions)
 
 
-def _first_sentence(error: Exception) -> str:
-    return str(error).split(". ", 1)[0].strip()
+def _reason(error: Exception) -> str:
+    """What went wrong, without the values it went wrong with: errors are seen by more people than payloads."""
+    text = str(error)
+    unknown = re.match(r"Undefined variable or function: '\w+'", text)
+    if unknown:
+        return unknown.group()
+    function = re.match(r"Function '(\w+)' error", text)
+    if function:
+        return f"function {function[1]!r} does not accept its argument"
+    if isinstance(error, TypeError):
+        return "it compares or combines values of types that do not go together"
+    if isinstance(error, ZeroDivisionError):
+        return "division by zero"
+    return "a number is too large" if isinstance(error, OverflowError) else "it cannot use one of the values"
 
 
 def _syntax_fault(error: Exception) -> str:

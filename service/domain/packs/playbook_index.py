@@ -133,7 +133,7 @@ class _Compiler:
             return None
         if not set("*?") & set(name):
             name = self.types.get(normal_name(name), name)
-        return re.compile(re.escape(name).replace(r"\*", ".*").replace(r"\?", "."))
+        return re.compile(re.escape(re.sub(r"\*+", "*", name)).replace(r"\*", ".*").replace(r"\?", "."))
 
     def _steps(self, steps: Iterable[Step], path: str) -> Iterator[CompiledStep]:
         ordered = sorted(enumerate(steps), key=lambda item: order_of(item[1], item[0]))

@@ -24,18 +24,25 @@ def decide(record: ExceptionRecord, packs: PackSet, now: datetime) -> Outcome:  
             return _cancelled(record, packs)
         case InputType.UPDATED:
             merged = _merged(record)
-            outcome = _normalised(record, packs, merged)
+            ignored = sorted(record.input.data.keys() - {"rawPayload"})
+            outcome = _normalised(
+                record, packs, merged, [f"an update changes rawPayload, not {key!r}" for key in ignored]
+            )
             return replace(outcome, changes=replace(outcome.changes, raw_payload=merged))
         case _:
-            return _normalised(record, packs, record.raw_payload)
+            return _normalised(record, packs, record.raw_payload, [])
 
 
-def _normalised(record: ExceptionRecord, packs: PackSet, payload: Json) -> Outcome:
+def _normalised(record: ExceptionRecord, packs: PackSet, payload: Json, oddities: list[str]) -> Outcome:
     type_name, warnings = _type_name(record.exception_type, packs)
     if record.entity is not None:
         _check_entity(record.entity, payload, packs)
     redacted = packs.redactor.redact(payload)
-    data: dict[str, Any] = {"exceptionType": type_name, "redactedFields": list(redacted.masked), "warnings": warnings}
+    data: dict[str, Any] = {
+        "exceptionType": type_name,
+        "redactedFields": list(redacted.masked),
+        "warnings": warnings + oddities,
+    }
     if record.entity is not None:
         data["entity"] = record.entity
     return Outcome(
