@@ -27,7 +27,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """The WSGI application. Opens no connection; reads the environment only when it is handed no settings."""
     settings = load_settings(os.environ) if settings is None else settings
     app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = limits.MAX_BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = limits.READ_AT_MOST
     app.extensions[EXTENSION] = _services(settings)
     problems.register(app)
     app.before_request(_name_request)

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from cloudevents.core.bindings import http
-from cloudevents.core.exceptions import CloudEventValidationError
+from cloudevents.core.exceptions import CloudEventValidationError, InvalidAttributeTypeError
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 from werkzeug.datastructures import Headers
@@ -87,7 +87,11 @@ def _require(names: Container[str]) -> None:
 
 
 def _invalid(error: CloudEventValidationError) -> ProblemError:
-    return _wrong([Fault(name, str(faults[0])) for name, faults in error.errors.items()])
+    return _wrong([Fault(name, _message(faults[0])) for name, faults in error.errors.items()])
+
+
+def _message(fault: Exception) -> str:
+    return "must be a text" if isinstance(fault, InvalidAttributeTypeError) else str(fault)
 
 
 def _wrong(faults: list[Fault]) -> ProblemError:

@@ -14,11 +14,14 @@ from typing import Any, Final
 
 import orjson
 from flask import Request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from service.api.problems import INVALID, NOT_JSON, UNSUPPORTED_MEDIA_TYPE, ProblemError
 from service.domain.packs.faults import Fault, path_of
 
 MAX_BODY_BYTES = 1024 * 1024
+READ_AT_MOST = MAX_BODY_BYTES + 1
+"""What the WSGI stream is cut off at: of a body without a length, one byte too many tells that it is too large."""
 MAX_DEPTH = 32
 """Containers within containers, the body itself being the first."""
 MAX_KEYS = 10_000
@@ -45,7 +48,10 @@ def read_body(request: Request, media_types: tuple[str, ...]) -> bytes:
     encoding = request.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
         raise ProblemError(UNSUPPORTED_MEDIA_TYPE, f"the body is encoded as {encoding}; send it plain")
-    return request.get_data(cache=False)
+    body = request.get_data(cache=False)
+    if len(body) > MAX_BODY_BYTES:
+        raise RequestEntityTooLarge
+    return body
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +142,7 @@ def _leaves(root: Any) -> Iterator[tuple[_Path, Any]]:
         path, value = pending.pop()
         if isinstance(value, dict):
             for key, member in value.items():
-                here = (*path, key.replace("\x00", "\\u0000"))
+                here = (*path, key)
                 yield here, key
                 pending.append((here, member))
         elif isinstance(value, list):

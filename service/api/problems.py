@@ -57,6 +57,13 @@ KINDS = (
 )  # fmt: skip
 
 _BY_STATUS = {kind.status: kind for kind in reversed(KINDS)}
+_PLAIN = {
+    "missing": "is required",
+    "extra_forbidden": "is not known here",
+    "model_type": "must be a JSON object",
+    "dict_type": "must be a JSON object",
+}
+"""Pydantic's messages that speak of Python, by their type."""
 _NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -87,10 +94,10 @@ class ProblemError(PermanentError):
         }
 
 
-def invalid(error: ValidationError, root: tuple[str | int, ...] = ()) -> ProblemError:
+def invalid(error: ValidationError) -> ProblemError:
     """What pydantic refused, fault by fault; values are not repeated."""
     faults = [
-        Fault(path_of([*root, *fault["loc"]]), fault["msg"].removeprefix("Value error, "))
+        Fault(path_of(fault["loc"]), _PLAIN.get(fault["type"]) or fault["msg"].removeprefix("Value error, "))
         for fault in error.errors(include_url=False, include_context=False, include_input=False)
     ]
     return ProblemError(INVALID, f"{len(faults)} fault(s) in the request; see errors", faults)
@@ -123,7 +130,9 @@ def register(app: Flask) -> None:
 def _unavailable(error: InfrastructureUnavailableError) -> Response:
     what = "the database" if isinstance(error, DatabaseUnavailableError) else "a service this needs"
     _log.warning("request %s not served: %s", g.get("request_id"), error)
-    return respond(_away(f"{what} is not reachable at the moment; nothing was stored; send the request again"))
+    return respond(
+        _away(f"{what} is not reachable at the moment; send the request again, and with the same key if it has one")
+    )
 
 
 def _try_again(error: ConcurrentDuplicateError) -> Response:

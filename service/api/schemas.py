@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from service.domain.exceptions import Severity, Status
@@ -22,10 +22,18 @@ def _text_only(value: object) -> object:
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"\S")]
 Note = Annotated[str, StringConstraints(min_length=1, max_length=10_000, pattern=r"\S")]
+
+
+def _in_range(value: datetime) -> datetime:
+    if not _EARLIEST <= value <= _LATEST:
+        raise ValueError("must lie between 1970 and 9000")
+    return value
+
+
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+"""Far enough from what Python and PostgreSQL can hold that no change of time zone gets there."""
 Moment = Annotated[
-    AwareDatetime,
-    BeforeValidator(_text_only, json_schema_input_type=datetime),
-    Field(ge=datetime(1970, 1, 1, tzinfo=UTC), le=datetime(9000, 1, 1, tzinfo=UTC)),
+    AwareDatetime, BeforeValidator(_text_only, json_schema_input_type=datetime), AfterValidator(_in_range)
 ]
 """A point in time with its offset from UTC."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -11,6 +12,7 @@ from service.errors import PermanentError
 from service.persistence.statements import administration as statements
 from service.persistence.unit_of_work import Transaction
 
+_TENANT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 KEY_PREFIX = "snt_"
 """Marks a leaked key as ours, for people and for secret scanners."""
 
@@ -20,6 +22,13 @@ class TenantExistsError(PermanentError):
 
     def __init__(self, tenant_id: str) -> None:
         super().__init__(f"tenant {tenant_id!r} exists already; choose another id, or go on with it")
+
+
+class TenantIdError(PermanentError):
+    """The id cannot be a tenant's."""
+
+    def __init__(self, tenant_id: str) -> None:
+        super().__init__(f"{tenant_id!r} cannot be a tenant's id: 1 to 64 letters, digits, '-' and '_' make one")
 
 
 class TenantUnknownError(PermanentError):
@@ -78,7 +87,9 @@ def key_hash(key: str) -> bytes:
 
 
 def create_tenant(transaction: Transaction, tenant_id: str, name: str) -> Tenant:
-    """Add a tenant. Raises TenantExistsError."""
+    """Add a tenant. Raises TenantExistsError, TenantIdError."""
+    if not _TENANT_ID.fullmatch(tenant_id):
+        raise TenantIdError(tenant_id)
     rows = transaction.rows(statements.CREATE_TENANT, {"tenant": tenant_id, "name": name})
     if not rows:
         raise TenantExistsError(tenant_id)

@@ -1,0 +1,82 @@
+"""`sentinai keys`: create, list and revoke API keys."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import click
+
+from service.cli.administration import administering, json_option, print_json, print_table
+from service.persistence.administration import ApiKey, create_key, key_of, list_keys, revoke_key
+
+_KEY_BYTES = 32
+
+
+@click.group()
+def command() -> None:
+    """Create, list and revoke API keys. Works on the database that DATABASE_URL names."""
+
+
+@command.command(
+    epilog="\b\nExamples:\n  sentinai keys create ACME --role ingest --name erp\n"
+    "  KEY=$(sentinai keys create ACME --role admin --json | jq -r .apiKey)"
+)
+@click.argument("tenant_id")
+@click.option(
+    "--role",
+    type=click.Choice(["ingest", "operator", "admin"]),
+    required=True,
+    help="ingest: send and read; operator: also approve, reject, cancel, complete; admin: everything.",
+)
+@click.option("--name", help="Who will use it; decisions are recorded under this name.  [default: the role]")
+@json_option
+def create(tenant_id: str, role: str, name: str | None, as_json: bool) -> None:
+    """Make a key for a tenant and print it, once: only its hash is stored."""
+    secret = key_of(secrets.token_bytes(_KEY_BYTES))
+    with administering() as transaction:
+        made = create_key(transaction, tenant_id, role, name or role, key=secret, key_id=uuid4())
+    if as_json:
+        print_json({**_shown(made), "apiKey": secret})
+    else:
+        click.echo(secret)
+        click.echo(f"this is the only time key {made.key_id} is shown; send it as X-API-KEY", err=True)
+
+
+@command.command("list", epilog="\b\nExamples:\n  sentinai keys list\n  sentinai keys list --tenant ACME --json")
+@click.option("--tenant", help="Only this tenant's.")
+@json_option
+def list_(tenant: str | None, as_json: bool) -> None:
+    """Show keys, without the keys themselves."""
+    with administering() as transaction:
+        shown = [_shown(key) for key in list_keys(transaction, tenant)]
+    if as_json:
+        print_json(shown)
+    else:
+        columns = ("keyId", "tenantId", "role", "name", "createdAt", "revokedAt")
+        print_table(shown, columns, "there are no keys; sentinai keys create TENANT --role admin")
+
+
+@command.command(epilog="\b\nExamples:\n  sentinai keys revoke 0f8c0d8e-6a53-4b0e-9c58-0d6f6a2f5a11")
+@click.argument("key_id", type=click.UUID)
+@json_option
+def revoke(key_id: UUID, as_json: bool) -> None:
+    """End a key. API processes that have just seen it may take it for five seconds more."""
+    with administering() as transaction:
+        key = revoke_key(transaction, key_id, datetime.now(UTC))
+    if as_json:
+        print_json(_shown(key))
+    else:
+        click.echo(f"key {key_id} of tenant {key.tenant_id} is revoked")
+
+
+def _shown(key: ApiKey) -> dict[str, object]:
+    return {
+        "keyId": str(key.key_id),
+        "tenantId": key.tenant_id,
+        "role": key.role,
+        "name": key.name,
+        "createdAt": key.created_at,
+        "revokedAt": key.revoked_at,
+    }
