@@ -165,6 +165,8 @@ def applied(record: ExceptionRecord, outcome: Outcome) -> ExceptionRecord:
     changed = {name: getattr(outcome.changes, name) for name in columns if _is_set(outcome.changes, name)}
     if outcome.plan is not None:
         changed |= {"plan": outcome.plan, "completed_steps": frozenset()}
+    if any(event.type == "StepCompleted" for event in outcome.events):
+        changed["completed_steps"] = record.completed_steps | {record.input.data["stepOrder"]}
     return replace(record, **changed)
 
 

@@ -88,10 +88,10 @@ def test_the_manual_sample_waits_for_a_person_and_then_calls_its_tool() -> None:
     waiting = _sample("manual")
     assert waiting.finished is Status.PENDING_STEP
     report = Input(InputType.STEP_COMPLETED, {"stepOrder": 1}, actor="bob")
-    done = walk(
-        replace(waiting.record, input=report), example_packs("TradeOperations", "DEMO_TRADING"), start=Stage.PLAYBOOK
-    )
-    assert done.types[0] == "StepCompleted"
+    pack_set = example_packs("TradeOperations", "DEMO_TRADING")
+    done = walk(replace(waiting.record, input=report), pack_set, start=Stage.PLAYBOOK)
+    assert done.finished is Status.RESOLVED
+    assert done.data("ToolExecutionCompleted")["tool"] == "postCashAdjustment"
 
 
 @pytest.mark.parametrize(
