@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import click
 
@@ -74,7 +72,7 @@ def up(
         _profile(profile), services_only, parse_range(ports), _seeding(place.project) if demo else None
     )
     progress = Progress(lambda line: click.echo(line, err=True))
-    signal.signal(signal.SIGTERM, _interrupt)
+    foreground.interrupt_on_signals()
     with foreground.ending_on_interrupt(place, stays=not detach) as stay:
         instance = stack.up(place, wanted, os.environ, progress)
         progress.total(f"stack {place.name!r} is ready")
@@ -184,16 +182,15 @@ def _show_demo(instance: Instance) -> None:
     click.echo(f"  {curl_line(api_url, key, instance.samples['straight'])}\n", err=True)
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def _print_status(instance: Instance, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(status.describe(instance), indent=2, ensure_ascii=False))
         return
-    for row in status.process_rows(instance):
+    rows = status.process_rows(instance)
+    for row in (row for row in rows if row.state != "STOPPED"):
         click.echo(f"  {row.name:<14}{row.state.lower():<10}{row.pid or '':>8}  {row.log}")
+    if stopped := [row.name for row in rows if row.state == "STOPPED"]:
+        click.echo(f"  not started: {', '.join(stopped)}")
     described = status.describe(instance)
     for key in ("api_url", "console_url", "flower_url", "tool_server_url", "kafka_bootstrap_servers"):
         if described[key]:

@@ -67,8 +67,10 @@ def disk_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StackError(f"no disk space left in {folder}; the stack needs about 1 GB") from None
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise StackError(f"{error.filename or folder} cannot be written; check who owns it") from None
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR):
+            raise StackError(
+                f"{error.filename or folder} cannot be written; check what it is and who owns it"
+            ) from None
         raise
 
 

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from types import FrameType
 
 from service.devstack import stack
 from service.devstack.errors import StackBusyError
@@ -15,7 +16,24 @@ from service.devstack.supervision import ProcessState, Supervisor
 
 Say = Callable[[str], None]
 _LOOK_EVERY_SECONDS = 0.5
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130
+
+
+def interrupt_on_signals() -> None:
+    """Raise KeyboardInterrupt on the first Ctrl-C, SIGTERM or hang-up, and ignore those after it.
+
+    A second Ctrl-C would leave processes behind, and ending takes seconds. SIGINT is set although Python handles
+    it, for a shell starts background jobs with it ignored.
+    """
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in _SIGNALS:
+        signal.signal(number, interrupt)
 
 
 @contextmanager
@@ -43,9 +61,6 @@ def ending_on_interrupt(place: stack.Place, *, stays: bool) -> Iterator[Callable
     try:
         yield stay
     except KeyboardInterrupt:
-        # A second Ctrl-C would leave processes behind; ending takes seconds.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if staying:
             stack.down(place, remove=False)
             return

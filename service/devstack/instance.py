@@ -144,6 +144,7 @@ class Instance:
         tool_server = self.url("tool-server")
         if tool_server is not None:
             variables["SENTINAI_TOOL_SERVER_URL"] = tool_server
+            variables["SENTINAI_PACK_VARIABLES"] = f"toolServerUrl={tool_server}"
             variables["SENTINAI_EGRESS_ALLOW"] = self.address("tool-server")
         return variables
 

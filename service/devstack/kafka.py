@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import uuid
@@ -101,23 +102,29 @@ def prepare(instance: Instance, java: Path, jars: Path) -> None:
     """Write the configuration and, on first use, format the record folder."""
     path = instance.conf / "kafka.properties"
     path.write_text(render(broker_properties(instance)), encoding="utf-8")
-    log_folder(instance).mkdir(parents=True, exist_ok=True)
     if instance.profile is Profile.SEED:
         (instance.data / "zookeeper").mkdir(parents=True, exist_ok=True)
         text = render(zookeeper_properties(instance))
         (instance.conf / "zookeeper.properties").write_text(text, encoding="utf-8")
         _write_log4j(instance)
-    elif not (log_folder(instance) / "meta.properties").exists():
+    elif not _formatted(instance).exists():
         _format(instance, java, jars, path)
 
 
+def _formatted(instance: Instance) -> Path:
+    """A mark made last, so that an interrupted format is begun again."""
+    return instance.data / "kafka.formatted"
+
+
 def _format(instance: Instance, java: Path, jars: Path, properties: Path) -> None:
+    shutil.rmtree(log_folder(instance), ignore_errors=True)
     tool = ["-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*", "kafka.tools.StorageTool"]
     command = [str(java), *tool, "format", "-t", instance.cluster_id, "-c", str(properties)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     if result.returncode != 0:
         lines = (result.stderr + result.stdout).strip().splitlines() or ["no reason given"]
         raise StackError(f"Kafka's record folder {log_folder(instance)} could not be formatted: {lines[-1]}")
+    _formatted(instance).touch()
 
 
 def _write_log4j(instance: Instance) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 import psycopg2
 from psycopg2 import sql
 
-from service.devstack.accounts import Account, postgres_account
+from service.devstack.accounts import postgres_account
 from service.devstack.errors import StackError
 from service.devstack.instance import HOST, Instance, Profile
 from service.devstack.programs import Program
@@ -51,11 +52,13 @@ def data_folder(instance: Instance) -> Path:
 
 def prepare(instance: Instance) -> None:
     """Create the data folder on first use. Raises StackError with initdb's own words when that fails."""
-    data = data_folder(instance)
-    if (data / "PG_VERSION").exists():
+    if data_folder(instance).exists():
         return
-    account = _account(instance)
-    data.mkdir(parents=True, exist_ok=True)
+    # Made beside its final name, so that an interrupted initdb leaves nothing that looks complete.
+    data = instance.data / "postgres.new"
+    shutil.rmtree(data, ignore_errors=True)
+    data.mkdir(parents=True)
+    account = postgres_account((data, binaries(instance.profile)))
     account.own(data)
     # In the system's temporary folder, which the account reaches even when the clone is in a closed one.
     with tempfile.NamedTemporaryFile("w", prefix="sentinai-initdb-") as password_file:
@@ -68,6 +71,7 @@ def prepare(instance: Instance) -> None:
     if result.returncode != 0:
         cause = (result.stderr.strip().splitlines() or ["no reason given"])[0]
         raise StackError(f"PostgreSQL's data folder {data} could not be made: {cause}")
+    data.rename(data_folder(instance))
 
 
 def program(instance: Instance) -> Program:
@@ -75,7 +79,8 @@ def program(instance: Instance) -> Program:
     settings = {**_SETTINGS, "port": str(instance.ports["postgres"])}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     postgres = str(binaries(instance.profile) / "postgres")
-    command = (*_account(instance).prefix, postgres, "-D", str(data_folder(instance)), *options)
+    account = postgres_account((data_folder(instance), binaries(instance.profile)))
+    command = (*account.prefix, postgres, "-D", str(data_folder(instance)), *options)
     # SIGINT is PostgreSQL's fast shutdown: it ends the sessions instead of waiting for them.
     return Program("postgres", command, Path("/"), stop_signal="INT")
 
@@ -106,10 +111,6 @@ def create_roles(instance: Instance) -> None:
             cursor.execute(create.format(sql.Identifier(instance.database_name), sql.Identifier(owner)))
 
     _query(instance.superuser_url, statements)
-
-
-def _account(instance: Instance) -> Account:
-    return postgres_account((data_folder(instance), binaries(instance.profile)))
 
 
 def _role(cursor: psycopg2.extensions.cursor, name: str, attributes: str, password: str) -> None:

@@ -70,7 +70,7 @@ def up(place: Place, wanted: Wanted, environ: Mapping[str, str], progress: Progr
 
     Raises StackError; then, as on KeyboardInterrupt, everything this call started has been ended again.
     """
-    with exclusive(place.lock, "up"), cache.disk_errors(place.home):
+    with cache.disk_errors(place.home), exclusive(place.lock, "up"):
         instance = _instance(place, wanted)
         run = _Start(place, instance, environ, progress)
         try:
