@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,9 @@ class TopicReader:
         partitions = self._consumer.list_topics(topic, timeout=10).topics[topic].partitions
         assigned = []
         for number in partitions:
-            low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)
-            assigned.append(TopicPartition(topic, number, low if from_beginning else high))
+            # A partition that was just made may have no leader yet to ask for its end; its beginning needs none.
+            offset = OFFSET_BEGINNING if from_beginning else self._end_of(TopicPartition(topic, number))
+            assigned.append(TopicPartition(topic, number, offset))
         self._consumer.assign(assigned)
         self.records: list[TopicRecord] = []
 
@@ -56,6 +57,10 @@ class TopicReader:
                 TopicRecord((message.key() or b"").decode(), headers, json.loads(value) if value else None)
             )
         return self.records
+
+    def _end_of(self, partition: TopicPartition) -> int:
+        _, end = self._consumer.get_watermark_offsets(partition, timeout=10)
+        return int(end)
 
     def close(self) -> None:
         """Give the connection back."""

@@ -110,7 +110,7 @@ def dead_letter_record(event: LoggedEvent) -> Record:
         ("exception", event.exception_id),
         ("sequence", event.sequence),
         ("stage", _STAGES[event.stage]),
-        ("error-class", error_class),
+        ("errorClass", error_class),
         ("attempts", str(attempts)),
         ("traceparent", _traceparent(event.trace_id, identifier)),
     ]
