@@ -69,10 +69,14 @@ def _form_faults(error: ValidationError) -> list[Fault]:
     return [
         Fault(
             path_of(part for part in fault["loc"] if part != "[key]"),
-            _IN_PLAIN_WORDS.get(fault["type"]) or fault["msg"].removeprefix("Value error, "),
+            _IN_PLAIN_WORDS.get(fault["type"]) or _plain(fault["msg"]),
         )
         for fault in error.errors(include_url=False, include_context=False, include_input=False)
     ]
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ").replace("Input should be", "must be")
 
 
 def _with_warnings(pack: _P, warnings: Iterable[Fault]) -> _P:
