@@ -27,7 +27,7 @@ _LOG_TAIL = 4000
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """What to run. `environment` is added to that of the test run."""
+    """What to run. `environment` is added to that of the test run; `id` is the host part of a worker's node name."""
 
     name: str
     id: str
@@ -46,6 +46,7 @@ class ProcessContainer:
         self.spec = spec
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
+        self._told_to_stop = False
 
     @property
     def name(self) -> str:
@@ -54,7 +55,7 @@ class ProcessContainer:
 
     @property
     def id(self) -> str:
-        """Unique in the run, and the same after a restart."""
+        """The same after a restart."""
         return self.spec.id
 
     @property
@@ -87,6 +88,7 @@ class ProcessContainer:
     def start(self) -> None:
         """Start it; `ready` waits for it."""
         self._log_start = len(self.logs())
+        self._told_to_stop = False
         with self.spec.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.spec.command,
@@ -116,6 +118,7 @@ class ProcessContainer:
             self.wait()
         else:
             os.kill(self.pid, number)
+            self._told_to_stop = number is signals.SIGTERM
 
     def wait(self, seconds: float = STOP_SECONDS) -> int:
         """Wait for its end and return the exit code. Raises subprocess.TimeoutExpired."""
@@ -129,11 +132,12 @@ class ProcessContainer:
         self.ready()
 
     def teardown(self, timeout: float = STOP_SECONDS) -> None:
-        """End the process and every child of it."""
+        """End the process and every child of it: politely, and by force after `timeout` seconds."""
         if self.status != "running":
             return
         children = psutil.Process(self.pid).children(recursive=True)
-        self.kill("SIGTERM")
+        if not self._told_to_stop:
+            self.kill("SIGTERM")
         try:
             self.wait(timeout)
         except subprocess.TimeoutExpired:

@@ -1,0 +1,49 @@
+"""A worker that dies takes no task with it."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.celery_kafka.observing import Journal
+from tests.celery_kafka.vendors.redis import RedisContainer
+from tests.celery_kafka.vendors.setup import RESULT_SECONDS, KafkaTestSetup
+
+pytestmark = [pytest.mark.kafka, pytest.mark.stack]
+
+
+def test_a_task_whose_worker_was_killed_runs_to_its_end_after_the_restart(
+    celery_setup: KafkaTestSetup, redis_container: RedisContainer
+) -> None:
+    # given a late-acknowledged task in the middle of its work, and others behind it
+    journal = Journal(redis_container)
+    held = celery_setup.call("hold", "survivor", 60).apply_async()
+    journal.wait_for_begin("survivor")
+    # when the worker is killed, something more is sent, and the worker comes back
+    celery_setup.worker.kill("SIGKILL")
+    assert celery_setup.worker.container.exit_code == -signal.SIGKILL
+    behind = [celery_setup.call("add", n, 0).apply_async() for n in range(10)]
+    celery_setup.worker.restart()
+    # then the task is begun again and ends, and nothing behind it was lost
+    journal.wait_for_begin("survivor", times=2)
+    journal.let_go("survivor")
+    assert held.get(timeout=RESULT_SECONDS) == 2
+    assert [result.get(timeout=RESULT_SECONDS) for result in behind] == list(range(10))
+
+
+def test_a_worker_told_to_stop_finishes_what_it_is_doing(
+    celery_setup: KafkaTestSetup, redis_container: RedisContainer
+) -> None:
+    # given a task in the middle of its work
+    journal = Journal(redis_container)
+    held = celery_setup.call("hold", "polite", 60).apply_async()
+    journal.wait_for_begin("polite")
+    # when the worker gets SIGTERM, and the task can finish only after that
+    celery_setup.worker.kill("SIGTERM")
+    celery_setup.worker.wait_for_log("Warm shutdown")
+    journal.let_go("polite")
+    # then the worker ends without an error, and the task was run once
+    assert celery_setup.worker.container.wait() == 0
+    assert held.get(timeout=RESULT_SECONDS) == 1
+    assert journal.begun("polite") == 1
