@@ -73,13 +73,14 @@ def up(
     )
     progress = Progress(lambda line: click.echo(line, err=True))
     foreground.interrupt_on_signals()
-    with foreground.ending_on_interrupt(place, stays=not detach) as stay:
+    with foreground.session(place, stays=not detach) as session:
         instance = stack.up(place, wanted, os.environ, progress)
+        session.begin()
         progress.total(f"stack {place.name!r} is ready")
         _print_status(instance, as_json=as_json)
         if demo:
             _show_demo(instance)
-        stay(lambda line: click.echo(line, err=True))
+        session.stay(lambda line: click.echo(line, err=True))
 
 
 @command.command(epilog="\b\nExamples:\n  sentinai stack down\n  sentinai stack down --name mine --remove")

@@ -28,9 +28,8 @@ def commands(instance: Instance) -> dict[str, tuple[str, ...]]:
     return {
         "api": (
             *gunicorn,
-            *("--bind", instance.address("api"), "--workers", str(API_PROCESSES), "--threads", "4"),
-            *("--worker-class", "gthread", "--graceful-timeout", "5", "--keep-alive", "30"),
-            "--no-control-socket",
+            *("-c", "python:service.api.gunicorn_config", "--bind", instance.address("api")),
+            *("--workers", str(API_PROCESSES), "--graceful-timeout", "4"),
         ),
         "dispatcher": (*sentinai, "dispatch"),
         "relay": (*sentinai, "relay"),

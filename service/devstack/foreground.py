@@ -36,35 +36,57 @@ def interrupt_on_signals() -> None:
         signal.signal(number, interrupt)
 
 
-@contextmanager
-def ending_on_interrupt(place: stack.Place, *, stays: bool) -> Iterator[Callable[[Say], None]]:
-    """Give the block a function that stays until the stack ends; Ctrl-C there ends the stack.
+class Session:
+    """One `up` in the foreground or detached; it keeps the stack when nobody else does."""
 
-    While the block still starts the stack, an interrupt is `stack.up`'s to clean up after. Exits with 130 then.
-    """
-    staying = False
+    def __init__(self, place: stack.Place, *, stays: bool) -> None:
+        self._place = place
+        self._stays = stays
+        self._held = ExitStack()
+        self.keeps = False
+        """Whether the stack ends with us."""
 
-    def stay(say: Say) -> None:
-        nonlocal staying
-        if not stays:
+    def begin(self) -> None:
+        """The stack is up: from now on it is ours to end, unless it is detached or another terminal keeps it."""
+        if not self._stays:
             return
-        with ExitStack() as held:
-            try:
-                held.enter_context(exclusive(place.root / f"{place.name}.foreground", "up"))
-            except StackBusyError:
-                say("  another terminal keeps this stack: Ctrl-C there, or `sentinai stack down`, ends it")
-                return
-            staying = True
+        try:
+            self._held.enter_context(exclusive(self._place.root / f"{self._place.name}.foreground", "up"))
+        except StackBusyError:
+            return
+        self.keeps = True
+
+    def stay(self, say: Say) -> None:
+        """Return when the stack ended; at once when it is not ours to keep."""
+        if self.keeps:
             say("  Ctrl-C ends everything")
-            _watch(place, say)
+            _watch(self._place, say)
+        elif self._stays:
+            say("  another terminal keeps this stack: Ctrl-C there, or `sentinai stack down`, ends it")
 
+    def close(self) -> None:
+        """Let another terminal keep the stack."""
+        self._held.close()
+
+
+@contextmanager
+def session(place: stack.Place, *, stays: bool) -> Iterator[Session]:
+    """End the stack when the block fails or is interrupted after `begin`; before, `stack.up` cleans up itself.
+
+    Exits with 130 when it is interrupted before.
+    """
+    current = Session(place, stays=stays)
     try:
-        yield stay
-    except KeyboardInterrupt:
-        if staying:
+        yield current
+    except BaseException as error:
+        if current.keeps:
             stack.down(place, remove=False)
-            return
-        raise SystemExit(INTERRUPTED) from None
+        if not isinstance(error, KeyboardInterrupt):
+            raise
+        if not current.keeps:
+            raise SystemExit(INTERRUPTED) from None
+    finally:
+        current.close()
 
 
 def _watch(place: stack.Place, say: Say) -> None:

@@ -47,6 +47,7 @@ _KRAFT = {
     "group.consumer.session.timeout.ms": "6000",
     "group.consumer.heartbeat.interval.ms": "1000",
     "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "1000",
 }
 _JVM = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-Djava.awt.headless=true")
 _ZOOKEEPER_JVM = ("-Xms32m", "-Xmx128m", "-XX:+UseSerialGC", "-Dzookeeper.admin.enableServer=false")

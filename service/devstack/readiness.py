@@ -50,7 +50,7 @@ def application_checks(instance: Instance, project: Path) -> dict[str, Check]:
 
 def worker_missing(instance: Instance, project: Path) -> str | None:
     """None when a worker answers the fleet's ping."""
-    command = (sys.executable, "-m", "celery", "-A", "tasks", "inspect", "ping", "--timeout", "2")
+    command = (sys.executable, "-m", "service.devstack.worker_ping", "5")
     return command_missing(command, application_environment(instance), project)
 
 

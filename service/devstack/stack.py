@@ -135,15 +135,14 @@ class _Start:
         self._cancelled = threading.Event()
 
     def all(self, wanted: Wanted) -> Instance:
-        """Services, then the schema, then the application, then the demo."""
+        """Services, then the application, then the demo."""
         self._prepare()
-        checks = service_checks(self._instance)
+        with_application = not wanted.services_only and wanted.profile is not Profile.SEED
+        services = service_checks(self._instance)
         for wave in self._instance.profile.start_waves:
-            self._together(partial(self._bring_up, name, checks[name]) for name in wave)
-        postgres.create_roles(self._instance)
-        if wanted.services_only or wanted.profile is Profile.SEED:
+            self._together(partial(self._service, name, services[name], with_application) for name in wave)
+        if not with_application:
             return self._instance
-        self._migrate()
         checks = application_checks(self._instance, self._place.project)
         names = applications.commands(self._instance)
         self._together(partial(self._bring_up, name, checks.get(name)) for name in names)
@@ -151,6 +150,14 @@ class _Start:
             with self._progress.step("Demo tenants and packs"):
                 return wanted.demo(self._instance)
         return self._instance
+
+    def _service(self, name: str, check: Check, with_schema: bool) -> None:
+        """Start a service; the database gets its roles and schema while the slower Kafka is still starting."""
+        self._bring_up(name, check)
+        if name == "postgres":
+            postgres.create_roles(self._instance)
+            if with_schema:
+                self._migrate()
 
     def undo(self) -> None:
         """End what this run started; a stack that ran before keeps running."""
@@ -224,8 +231,8 @@ class _Start:
 
     def _migrate(self) -> None:
         with self._progress.step("Database schema"):
-            owner = {**applications.application_environment(self._instance)}
-            problem = command_missing(applications.migration_command(), owner, self._place.project)
+            environment = applications.application_environment(self._instance)
+            problem = command_missing(applications.migration_command(), environment, self._place.project)
             if problem is not None:
                 raise StackError(f"the database schema could not be brought up to date: {problem}")
 
