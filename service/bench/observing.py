@@ -1,0 +1,118 @@
+"""What became of the load, read from the database beside the API: backlog, event log, ledger and the relay's lag."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from service.bench import statements as sql
+from service.bench.statistics import Latency, Second
+from service.persistence.database import Role, connect_listener, open_engine, translated_errors
+from service.persistence.queries import Ledger, ledgers
+from service.persistence.unit_of_work import unit_of_work
+from service.relay.log import EventLog, Lag
+from service.relay.topics import EVENTS_TOPIC
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The bench tenants' ledgers, added up."""
+
+    accepted: int = 0
+    resolved: int = 0
+    in_flight: int = 0
+    dead_lettered: int = 0
+    elsewhere: int = 0
+    """Escalated, cancelled, waiting or discarded: none of the samples should end there."""
+    balanced: bool = True
+    """Whether every single tenant's ledger balances."""
+
+    def since(self, earlier: Books) -> Books:
+        """What was added since; balanced as now."""
+        return Books(
+            self.accepted - earlier.accepted,
+            self.resolved - earlier.resolved,
+            self.in_flight - earlier.in_flight,
+            self.dead_lettered - earlier.dead_lettered,
+            self.elsewhere - earlier.elsewhere,
+            self.balanced,
+        )
+
+
+def add_up(of_tenants: Sequence[Ledger]) -> Books:
+    """One ledger of several."""
+    return Books(
+        accepted=sum(one.accepted for one in of_tenants),
+        resolved=sum(one.resolved for one in of_tenants),
+        in_flight=sum(one.in_flight for one in of_tenants),
+        dead_lettered=sum(one.dead_lettered for one in of_tenants),
+        elsewhere=sum(one.escalated + one.cancelled + one.waiting + one.discarded for one in of_tenants),
+        balanced=all(one.balanced for one in of_tenants),
+    )
+
+
+class Observer:
+    """One connection to the database. Not for several threads; `another` gives a thread its own."""
+
+    def __init__(self, database_url: str, tenants: Sequence[str]) -> None:
+        self._url = database_url
+        self._tenants = list(tenants)
+        self._connection = connect_listener(database_url, Role.SYSTEM)
+
+    def another(self) -> Observer:
+        """The same view on a connection of its own."""
+        return Observer(self._url, self._tenants)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+    def backlog(self) -> int:
+        """Exceptions accepted and not settled."""
+        return int(self._rows(sql.BACKLOG, {"tenants": self._tenants})[0][0])
+
+    def status(self, exception_id: str) -> str:
+        """One exception's status."""
+        return str(self._rows(sql.STATUS, {"exception_id": exception_id})[0][0])
+
+    def window(self, began: datetime, ended: datetime) -> dict[int, Second]:
+        """What the event log got, by second since `began`."""
+        rows = self._rows(sql.WINDOW, self._span(began, ended))
+        return {second: Second(accepted, resolved, events) for second, accepted, resolved, events in rows}
+
+    def time_in_pipeline(self, began: datetime, ended: datetime) -> Latency | None:
+        """From receipt to RESOLVED by the row's own times, of all exceptions received in a window."""
+        count, points, longest, mean = self._rows(sql.TIME_IN_PIPELINE, self._span(began, ended))[0]
+        if not count:
+            return None
+        p50, p95, p99 = (round(point, 2) for point in points)
+        return Latency(count, p50, p95, p99, round(longest, 2), round(mean, 2))
+
+    def books(self) -> Books:
+        """The ledgers of the bench's tenants, from one snapshot."""
+        engine = open_engine(self._url, Role.SYSTEM, pool_size=1)
+        try:
+            with unit_of_work(engine) as transaction:
+                return add_up([one for one in ledgers(transaction) if one.tenant_id in self._tenants])
+        finally:
+            engine.dispose()
+
+    def relay_lag(self) -> Lag:
+        """How far publishing is behind."""
+        with closing(EventLog(connect_listener(self._url, Role.SYSTEM), EVENTS_TOPIC)) as event_log:
+            return event_log.lag()
+
+    def settings(self) -> dict[str, str]:
+        """The server's version and what durability costs it."""
+        return dict(self._rows(sql.SETTINGS))
+
+    def _span(self, began: datetime, ended: datetime) -> dict[str, Any]:
+        return {"tenants": self._tenants, "from": began, "to": ended}
+
+    def _rows(self, statement: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        with translated_errors(), self._connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.fetchall()
