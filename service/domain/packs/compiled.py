@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from service.domain.conditions import Condition, compile_condition, keys_read
+from service.domain.conditions import Condition, compile_condition
 from service.domain.exceptions import PackVersions, Severity
 from service.domain.packs.checks import Surroundings, tenant_faults
 from service.domain.packs.faults import PackInvalidError
@@ -19,6 +19,7 @@ from service.domain.packs.models import DEFAULT_MINUTES_TO_RESOLVE, DomainPack, 
 from service.domain.packs.naming import normal_name
 from service.domain.packs.playbook_index import PlaybookIndex
 from service.domain.redaction import Redactor
+from service.domain.selection import Selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +34,16 @@ class CompiledRule:
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """The rules to ask about exceptions of one type, in order, and what they read of the payload."""
+    """The rules to ask about exceptions of one type, in order."""
 
     rules: tuple[CompiledRule, ...]
-    reads: frozenset[str] | None
+    selection: Selection
 
     @classmethod
     def of(cls, rules: Iterable[CompiledRule]) -> RuleSet:
         """Gather rules."""
         ordered = tuple(rules)
-        return cls(ordered, keys_read(rule.condition for rule in ordered))
+        return cls(ordered, Selection.of([rule.condition for rule in ordered]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from service.domain.conditions import Situation, Verdict
+from service.domain.conditions import Situation
 from service.domain.events import EventType, NewEvent
 from service.domain.exceptions import Changes, ExceptionRecord, Outcome, Severity
 from service.domain.packs.compiled import PackSet
@@ -63,16 +63,14 @@ def assess(record: ExceptionRecord, packs: PackSet, type_name: str, now: datetim
     if override is not None:
         return Assessment(override.severity, override.by)
     rules = packs.severity_rules.for_type(type_name)
-    if not rules.rules:
+    if not rules.selection:
         return Assessment(DEFAULT_SEVERITY, "default")
     hint = record.reported_severity and record.reported_severity.strip().upper()
     assumed = record.deadline_at or packs.deadline(record.received_at, _SEVERITIES.get(hint or "", DEFAULT_SEVERITY))
-    situation = Situation(record, now, type_name, hint, assumed, rules.reads)
-    absent: list[str] = []
-    for rule in rules.rules:
-        verdict = rule.condition.judge(situation)
-        if verdict is Verdict.MATCHES:
-            return Assessment(rule.severity, rule.by, tuple(absent))
-        if verdict is Verdict.ABSENT:
-            absent.append(rule.by)
-    return Assessment(DEFAULT_SEVERITY, "default", tuple(absent))
+    situation = Situation(record, now, type_name, hint, assumed, rules.selection.reads)
+    selected = rules.selection.first_match(situation)
+    absent = tuple(rules.rules[position].by for position in selected.absent)
+    if selected.position is None:
+        return Assessment(DEFAULT_SEVERITY, "default", absent)
+    rule = rules.rules[selected.position]
+    return Assessment(rule.severity, rule.by, absent)

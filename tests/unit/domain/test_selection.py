@@ -1,0 +1,80 @@
+"""Asking conditions together finds what asking them one by one finds, and fails where that fails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.domain.conditions import Condition, Situation, Verdict, compile_condition
+from service.domain.errors import ConditionFailedError
+from service.domain.selection import TOGETHER, Selected, Selection
+from tests.unit.domain.given import NOON, exception
+
+_SOURCES = st.sampled_from(
+    [
+        "exceptionType == 'LATE'",
+        "rawPayload.x == 1",
+        "rawPayload.x == 2 // two",
+        "rawPayload.absent == 1",
+        "has(rawPayload.x) && rawPayload.x > 5",
+        "rawPayload.text == ') ? 0 : ('",
+        "rawPayload.x > 'one'",
+        "rawPayload.x",
+        "nosuch(1)",
+        "false",
+        "true",
+        "rawPayload.text == 'a' ? rawPayload.x == 3 : false",
+    ]
+)
+
+
+def _conditions(sources: list[str]) -> list[Condition]:
+    return [compile_condition(source, f"severityRules[{index}].condition") for index, source in enumerate(sources)]
+
+
+def _situation(payload: dict[str, Any], selection: Selection) -> Situation:
+    return Situation(exception("LATE", payload), NOON, "LATE", None, NOON, selection.reads)
+
+
+def _one_by_one(conditions: list[Condition], situation: Situation) -> Selected:
+    absent: list[int] = []
+    for position, condition in enumerate(conditions):
+        verdict = condition.judge(situation)
+        if verdict is Verdict.MATCHES:
+            return Selected(position, tuple(absent))
+        if verdict is Verdict.ABSENT:
+            absent.append(position)
+    return Selected(None, tuple(absent))
+
+
+@given(
+    sources=st.lists(_SOURCES, max_size=2 * TOGETHER + 3) | st.lists(st.just("rawPayload.x == 9"), max_size=40),
+    payload=st.fixed_dictionaries({}, optional={"x": st.integers(0, 9), "text": st.sampled_from(["a", ") ? 0 : ("])}),
+)
+def test_together_finds_what_one_by_one_finds(sources: list[str], payload: dict[str, Any]) -> None:
+    conditions = _conditions(sources)
+    selection = Selection.of(conditions)
+    situation = _situation(payload, selection)
+    try:
+        expected = _one_by_one(conditions, situation)
+    except ConditionFailedError as failure:
+        with pytest.raises(ConditionFailedError) as told:
+            selection.first_match(situation)
+        assert str(told.value) == str(failure)
+    else:
+        assert selection.first_match(situation) == expected
+
+
+@pytest.mark.parametrize("wanted", [0, TOGETHER - 1, TOGETHER, 3 * TOGETHER + 1])
+def test_the_first_of_many_is_found(wanted: int) -> None:
+    selection = Selection.of(_conditions([f"rawPayload.x == {number}" for number in range(4 * TOGETHER)]))
+    assert selection.first_match(_situation({"x": wanted}, selection)) == Selected(wanted)
+
+
+def test_nothing_to_ask_is_nothing_found() -> None:
+    selection = Selection.of([])
+    assert not selection
+    assert selection.first_match(_situation({}, selection)) == Selected(None)
