@@ -73,6 +73,12 @@ def upgrade() -> None:
     )
     op.create_index("dead_letters_by_tenant", "dead_letters", ["tenant_id", "state", "dead_lettered_at"], unique=False)
     op.create_table(
+        "dispatchers",
+        sa.Column("holder", sa.Text(), nullable=False),
+        sa.Column("seen_until", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("holder"),
+    )
+    op.create_table(
         "events",
         sa.Column("exception_id", sa.Uuid(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
@@ -271,6 +277,7 @@ def downgrade() -> None:
     op.drop_index("events_first_of_exception", table_name="events", postgresql_where=sa.text("position = 1"))
     op.drop_index("events_by_transaction", table_name="events")
     op.drop_table("events")
+    op.drop_table("dispatchers")
     op.drop_index("dead_letters_by_tenant", table_name="dead_letters")
     op.drop_table("dead_letters")
     op.drop_table("approvals")

@@ -57,7 +57,7 @@ def upgrade() -> None:
         op.execute(f"GRANT {application} ON {table} TO {APPLICATION}")
         op.execute(f"GRANT {system} ON {table} TO {SYSTEM}")
     op.execute(f"CREATE POLICY own_key ON api_keys FOR SELECT TO {APPLICATION} USING ({OWN_KEY})")
-    for table in ("lanes", "relay_cursors"):
+    for table in ("lanes", "dispatchers", "relay_cursors"):
         op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {SYSTEM}")
     op.execute(f"GRANT SELECT ON alembic_version TO {APPLICATION}, {SYSTEM}")
 

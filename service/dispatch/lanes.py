@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import ceil
-
 from sqlalchemy import Engine
 
 from service.persistence.statements import dispatch as sql
@@ -27,8 +25,8 @@ class LaneLeases:
         """Renew, give up what exceeds the fair share, take free lanes up to it; the lanes held now."""
         mine = {"holder": self._holder, "seconds": self._seconds}
         with unit_of_work(self._engine) as transaction:
-            (counted,) = transaction.rows(sql.HOLDERS, mine)
-            share = ceil(counted.lanes / (counted.others + 1))
+            transaction.run(sql.ATTEND, mine)
+            share = transaction.rows(sql.FAIR_SHARE)[0].lanes
             renewed = transaction.rows(sql.RENEW, {**mine, "share": share})
             held = {row.lane for row in renewed if row.holder is not None}
             if len(held) < share:

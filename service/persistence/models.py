@@ -181,6 +181,13 @@ lanes = Table(
     Column("leased_until", TIME),
 )
 
+dispatchers = Table(
+    "dispatchers",
+    metadata,
+    Column("holder", Text, primary_key=True),
+    Column("seen_until", TIME, nullable=False),
+)
+
 plans = Table(
     "plans",
     metadata,

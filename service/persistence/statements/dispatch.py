@@ -4,11 +4,15 @@ ENSURE_LANES = """
 INSERT INTO lanes (lane) SELECT generate_series(0, %(lanes)s - 1) ON CONFLICT DO NOTHING
 """
 
-HOLDERS = """
--- Live holders other than me, and how many lanes there are: what a fair share is computed from.
-SELECT count(DISTINCT holder) FILTER (WHERE leased_until > now() AND holder <> %(holder)s) AS others,
-       count(*) AS lanes
-  FROM lanes
+ATTEND = """
+-- Says that I am here, whether or not I hold a lane, so that the others give me my share.
+INSERT INTO dispatchers (holder, seen_until) VALUES (%(holder)s, now() + make_interval(secs => %(seconds)s))
+ON CONFLICT (holder) DO UPDATE SET seen_until = excluded.seen_until
+"""
+
+FAIR_SHARE = """
+SELECT ceil((SELECT count(*) FROM lanes)::numeric / count(*))::int AS lanes
+  FROM dispatchers WHERE seen_until > now()
 """
 
 RENEW = """
@@ -34,6 +38,7 @@ RETURNING lane
 """
 
 RELEASE = """
+WITH gone AS (DELETE FROM dispatchers WHERE holder = %(holder)s OR seen_until < now() - interval '1 day')
 UPDATE lanes SET holder = NULL, leased_until = NULL WHERE holder = %(holder)s
 """
 

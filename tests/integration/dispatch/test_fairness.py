@@ -1,0 +1,87 @@
+"""What a dispatcher takes from the outbox: in order within a tenant, in turn across tenants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine
+
+from service.persistence.database import Role, open_engine
+from service.persistence.statements import dispatch as sql
+from service.persistence.unit_of_work import as_json, unit_of_work
+from service.settings import Settings
+from service.wiring import new_id
+
+pytestmark = pytest.mark.stack
+
+LANE = 250
+"""A lane that no running dispatcher serves."""
+
+_FILL = """
+INSERT INTO outbox (exception_id, sequence, tenant_id, lane, stage, ready)
+SELECT id, 1, tenant, %(lane)s, 0, ready
+  FROM json_to_recordset(%(rows)s::json) AS r(id uuid, tenant text, ready boolean)
+"""
+
+
+@pytest.fixture
+def system(migrated: Settings) -> Iterator[Engine]:
+    engine = open_engine(migrated.database_url, Role.SYSTEM, pool_size=2)
+    yield engine
+    with unit_of_work(engine) as transaction:
+        transaction.run("DELETE FROM outbox WHERE lane = %(lane)s", {"lane": LANE})
+    engine.dispose()
+
+
+def fill(engine: Engine, tenant: str, count: int, *, ready: bool = True) -> list[str]:
+    ids = [str(new_id()) for _ in range(count)]
+    with unit_of_work(engine) as transaction:
+        rows = [{"id": i, "tenant": tenant, "ready": ready} for i in ids]
+        transaction.run(_FILL, {"lane": LANE, "rows": as_json(rows)})
+    return ids
+
+
+def take(engine: Engine, size: int) -> list[tuple[str, str]]:
+    with unit_of_work(engine) as transaction:
+        rows = transaction.rows(sql.TAKE, {"lane": LANE, "size": size})
+    return [(row.tenant_id, str(row.exception_id)) for row in rows]
+
+
+def test_a_long_backlog_does_not_delay_another_tenant_s_single_exception(system: Engine) -> None:
+    # given a tenant with a thousand exceptions waiting, and one that comes after them with one
+    fill(system, "busy", 1000)
+    (lone,) = fill(system, "quiet", 1)
+    # when the next batch is taken
+    batch = take(system, 100)
+    # then the one is in it
+    assert ("quiet", lone) in batch
+    assert len(batch) == 100
+
+
+def test_tenants_take_turns(system: Engine) -> None:
+    for tenant in ("a", "b", "c"):
+        fill(system, tenant, 50)
+    shares = [tenant for tenant, _ in take(system, 30)]
+    assert {tenant: shares.count(tenant) for tenant in "abc"} == {"a": 10, "b": 10, "c": 10}
+
+
+def test_within_a_tenant_first_come_is_first_served(system: Engine) -> None:
+    ids = fill(system, "t", 30)
+    assert {i for _, i in take(system, 10)} == set(ids[:10])
+    assert {i for _, i in take(system, 10)} == set(ids[10:20])
+
+
+def test_work_whose_predecessor_is_not_finished_stays(system: Engine) -> None:
+    fill(system, "t", 5, ready=False)
+    assert take(system, 10) == []
+
+
+def test_what_is_taken_and_not_sent_is_taken_again(system: Engine) -> None:
+    # given a dispatcher that took work and failed to send it
+    ids = fill(system, "t", 3)
+    with pytest.raises(RuntimeError), unit_of_work(system) as transaction:
+        assert len(transaction.rows(sql.TAKE, {"lane": LANE, "size": 10})) == 3
+        raise RuntimeError("Kafka is away")
+    # then the next look finds it
+    assert {i for _, i in take(system, 10)} == set(ids)
