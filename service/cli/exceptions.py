@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import IO, Any, TypeVar
 from urllib.error import HTTPError, URLError
@@ -17,6 +16,13 @@ from service.errors import PermanentError, TransientError
 
 _TIMEOUT_SECONDS = 30
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class ApiKeyMissingError(PermanentError):
+    """Nobody said who is calling."""
+
+    def __init__(self) -> None:
+        super().__init__("give an API key: --api-key or SENTINAI_API_KEY (sentinai keys create makes one)")
 
 
 class ApiRefusedError(PermanentError):
@@ -37,12 +43,14 @@ class ApiUnreachableError(TransientError):
 class _Api:
     """The API under one key."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str | None) -> None:
         self._url = url.rstrip("/")
         self._key = key
 
     def call(self, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Any:
-        """GET, or POST when there is a body. Raises ApiRefusedError, ApiUnreachableError."""
+        """GET, or POST when there is a body. Raises one of this module's errors."""
+        if not self._key:
+            raise ApiKeyMissingError
         sent = {"X-API-KEY": self._key, "Content-Type": "application/json", **(headers or {})}
         request = Request(self._url + path, body, sent)  # noqa: S310 - the scheme is checked where the URL is given
         try:
@@ -81,9 +89,7 @@ def _http_url(_context: click.Context, _option: click.Parameter, url: str) -> st
 @click.pass_context
 def command(context: click.Context, api_url: str, api_key: str | None) -> None:
     """Post and inspect exceptions over HTTP, with an API key."""
-    if api_key is None and not {"-h", "--help"} & set(sys.argv):
-        raise click.UsageError("give an API key: --api-key or SENTINAI_API_KEY (sentinai keys create makes one)")
-    context.obj = _Api(api_url, api_key or "")
+    context.obj = _Api(api_url, api_key)
 
 
 @command.command(

@@ -1,0 +1,132 @@
+"""What the API does while something is away: only PostgreSQL is needed, and then nothing is half-written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+from service.api import create_app
+from service.settings import Settings
+from tests.integration.api.severable import SeverableWay
+from tests.integration.api.world import Caller, Tenant, World, exception, refused
+
+NOBODY_LISTENS = "127.0.0.1:1"
+
+
+@dataclass
+class Fragile:
+    """An API whose way to PostgreSQL can be cut."""
+
+    way: SeverableWay
+    caller: Caller
+
+
+@pytest.fixture
+def fragile(migrated: Settings, tenant: Tenant) -> Iterator[Fragile]:
+    parts = urlsplit(migrated.database_url)
+    with SeverableWay(parts.hostname or "localhost", parts.port or 5432) as way:
+        login, _, _ = parts.netloc.rpartition("@")
+        url = urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{way.port}"))
+        app = create_app(migrated.model_copy(update={"database_url": url}))
+        yield Fragile(way, Caller(app.test_client(), tenant.keys["admin"]))
+
+
+def without(migrated: Settings, **settings: str) -> Settings:
+    return migrated.model_copy(update=settings)
+
+
+def test_without_the_database_nothing_is_taken_and_the_sender_is_told_to_come_again(
+    world: World, tenant: Tenant, fragile: Fragile
+) -> None:
+    # given an API that has served this caller, and then lost its database
+    exception_id = fragile.caller.accepted()
+    before = world.stored(tenant)
+    fragile.way.cut()
+    # when anything is asked of it
+    answers = [
+        fragile.caller.post("/exceptions", exception(externalId="SF-1")),
+        fragile.caller.post("/exceptions/batch", {"items": [exception()] * 20}),
+        fragile.caller.post(f"/exceptions/{exception_id}/events", {"type": "updated", "data": {}}),
+        fragile.caller.get("/exceptions"),
+        fragile.caller.get("/ledger"),
+    ]
+    # then it is away, for a while, and says no more than that
+    for answer in answers:
+        refused(answer, 503, "unavailable")
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert "psycopg2" not in answer.text
+        assert "postgresql://" not in answer.text
+    assert world.stored(tenant) == before
+    # when the database is back
+    fragile.way.mend()
+    # then the same request is served, after at most one dead connection was found
+    answers = [fragile.caller.post("/exceptions", exception(externalId="SF-1")) for _ in range(2)]
+    assert answers[-1].status_code == 202
+    assert world.stored(tenant)["exceptions"] == before["exceptions"] + 1
+
+
+def test_readiness_names_what_is_missing(fragile: Fragile, migrated: Settings) -> None:
+    # given an API with everything but Kafka and Redis
+    app = create_app(
+        without(migrated, kafka_bootstrap_servers=NOBODY_LISTENS, redis_url=f"redis://:pw@{NOBODY_LISTENS}/0")
+    )
+    # then it is ready, but less than it could be
+    answer = app.test_client().get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json == {
+        "status": "degraded",
+        "checks": {"database": "ok", "redis": "not reachable", "kafka": "not reachable"},
+    }
+    # given one without its database
+    fragile.way.cut()
+    # then it lives, but is not ready
+    assert fragile.caller.client.get("/healthz").json == {"status": "ok"}
+    problem = refused(fragile.caller.client.get("/readyz"), 503, "unavailable")
+    assert problem["errors"] == [{"path": "database", "message": "not reachable"}]
+
+
+def test_a_database_with_another_schema_is_not_ready(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.api.views.operations._head", lambda: "9999")
+    problem = refused(world.client.get("/readyz"), 503, "unavailable")
+    assert "9999" in problem["errors"][0]["message"]
+
+
+def test_without_kafka_exceptions_are_still_taken(world: World, tenant: Tenant, migrated: Settings) -> None:
+    app = create_app(without(migrated, kafka_bootstrap_servers=NOBODY_LISTENS))
+    exception_id = Caller(app.test_client(), tenant.keys["ingest"]).accepted()
+    assert world.outbox(tenant, exception_id) == [(1, 0, True)]
+
+
+def test_without_redis_nobody_is_limited_and_the_log_says_so_once(
+    tenant: Tenant, migrated: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    # given a tenant that may send next to nothing, and no Redis to count in
+    settings = migrated.model_copy(update={"redis_url": f"redis://{NOBODY_LISTENS}/0", "rate_limit_per_second": 1})
+    caller = Caller(create_app(settings).test_client(), tenant.keys["ingest"])
+    # when it sends more than that
+    with caplog.at_level(logging.WARNING):
+        answers = [caller.post("/exceptions/batch", {"items": [exception()] * 500}) for _ in range(4)]
+    # then all is taken
+    assert [answer.json["accepted"] for answer in answers] == [500] * 4
+    assert [record.message for record in caplog.records if "Redis is away" in record.message] == [
+        "Redis is away (ConnectionError): tenants' rates are not limited until it is back"
+    ]
+
+
+def test_a_revoked_key_is_refused_by_a_process_that_never_saw_it(
+    world: World, tenant: Tenant, migrated: Settings
+) -> None:
+    world_key = tenant.keys["operator"]
+    from service.persistence.unit_of_work import unit_of_work
+
+    with unit_of_work(world.system) as transaction:
+        transaction.run(
+            "UPDATE api_keys SET revoked_at = now() WHERE tenant_id = %(t)s AND role = 'operator'",
+            {"t": tenant.tenant_id},
+        )
+    refused(Caller(create_app(migrated).test_client(), world_key).get("/ledger"), 401, "unauthenticated")
+    assert Caller(create_app(migrated).test_client(), tenant.keys["admin"]).get("/ledger").status_code == 200
