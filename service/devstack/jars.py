@@ -124,6 +124,10 @@ def _by_download(folder: Path, base: str, jars: Sequence[Jar]) -> None:
 
 def _download(url: str, target: Path) -> None:
     partial = target.with_suffix(".part")
-    with urllib.request.urlopen(url, timeout=30) as answer, partial.open("wb") as stream:  # noqa: S310 - https or the user's mirror
-        shutil.copyfileobj(answer, stream)
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer, partial.open("wb") as stream:  # noqa: S310 - https or the user's mirror
+            shutil.copyfileobj(answer, stream)
+    except urllib.error.HTTPError as error:
+        with error:
+            raise DownloadError(f"Kafka could not be downloaded: {url} answered {error.code} {error.reason}") from None
     partial.replace(target)
