@@ -208,7 +208,7 @@ class TestE2EAsyncFlow:
         headers = next(r.headers for r in records if r.key == exhausts)
         assert headers["tenant"] == tenant.tenant_id
         assert (headers["stage"], headers["attempts"]) == ("tool", "3")
-        assert headers["error-class"] == "ToolUnavailable"
+        assert headers["errorClass"] == "ToolUnavailable"
         # and the books balance
         ledger = client.ledger()
         assert (ledger["resolved"], ledger["deadLettered"], ledger["balanced"]) == (1, 2, True)
