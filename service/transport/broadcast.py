@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from .cluster import Cluster, keep_from_children, let_go
 from .errors import ConsumerFailed, TransportError
+from .librdkafka_log import client_logger
 from .records import ROUTING_KEY, Arrival, arrival_of, header
 from .wakeup import Wakeup
 
@@ -130,7 +131,7 @@ class Listener:
         config = self._cluster.options.consumer(f"listener-{uuid.uuid4().hex}")
         for of_a_member in ("group.instance.id", "group.protocol"):
             config.pop(of_a_member, None)
-        return keep_from_children(Consumer({**config, "error_cb": self._cluster.on_error}, logger=logger))
+        return keep_from_children(Consumer({**config, "error_cb": self._cluster.on_error}, logger=client_logger()))
 
     def _round(self, consumer: Consumer) -> None:
         while self._starts:

@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 
 from .counters import Counters
 from .errors import BrokerUnavailable
+from .librdkafka_log import client_logger
 from .names import Names
 from .options import Options
 from .publishing import Publisher
@@ -35,9 +36,11 @@ class Cluster:
         self.names = Names(options.topic_prefix)
         self.counters = Counters()
         self.last_error = ""
-        self.publisher = Publisher(self._make_producer, options.publish_timeout, self.counters)
         self.topics = Topics(
             self._make_admin, options.bootstrap_servers, options.request_timeout, options.create_topics
+        )
+        self.publisher = Publisher(
+            self._make_producer, options.publish_timeout, self.counters, on_unknown_topic=self.topics.forget
         )
         self._warm = False
 
@@ -65,11 +68,13 @@ class Cluster:
         logger.debug("librdkafka: %s", error.str())
 
     def _make_producer(self) -> Producer:
-        return keep_from_children(Producer({**self.options.producer(), "error_cb": self.on_error}, logger=logger))
+        return keep_from_children(
+            Producer({**self.options.producer(), "error_cb": self.on_error}, logger=client_logger())
+        )
 
     def _make_admin(self) -> AdminClient:
         config: dict[str, Any] = {**self.options.common(), "error_cb": self.on_error}
-        return keep_from_children(AdminClient(config, logger=logger))
+        return keep_from_children(AdminClient(config, logger=client_logger()))
 
 
 _clusters: dict[str, Cluster] = {}

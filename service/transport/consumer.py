@@ -22,6 +22,7 @@ from .assignments import Assignment
 from .cluster import Cluster, keep_from_children, let_go
 from .commits import Commits
 from .errors import ConsumerFailed, TransportError
+from .librdkafka_log import client_logger
 from .offsets import Progress
 from .records import arrival_of
 from .sink import Sink
@@ -109,7 +110,7 @@ class GroupConsumer(threading.Thread):
             "error_cb": self._cluster.on_error,
             "on_commit": self._commits.on_commit,
         }
-        return keep_from_children(Consumer(config, logger=logger))
+        return keep_from_children(Consumer(config, logger=client_logger()))
 
     def _round(self, consumer: Consumer) -> None:
         self._follow_wishes(consumer)

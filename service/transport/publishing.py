@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -21,6 +21,9 @@ from .records import Record
 
 logger = logging.getLogger(__name__)
 
+_TOPIC_UNKNOWN = frozenset({KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART})
+_TOPIC_RETURNS_WITHIN = 10.0
+_PAUSE = 0.1
 _MARGIN = 2.0
 """librdkafka reports its own timeout; only if even that report is missing does the wait end by itself."""
 
@@ -30,17 +33,27 @@ class Delivery:
     """One message on its way. ``done`` is set by the thread that serves the producer."""
 
     topic: str
+    record: Record
+    then: Callable[[Delivery], Any] | None = None
     done: bool = False
     error: KafkaError | None = None
+    sent_at: float = field(default_factory=time.monotonic)
 
 
 class Publisher:
     """The process's producer. Every method may be called from any thread."""
 
-    def __init__(self, make_producer: Callable[[], Producer], timeout: float, counters: Counters) -> None:
+    def __init__(
+        self,
+        make_producer: Callable[[], Producer],
+        timeout: float,
+        counters: Counters,
+        on_unknown_topic: Callable[[str], None],
+    ) -> None:
         self._make_producer = make_producer
         self._timeout = timeout
         self._counters = counters
+        self._on_unknown_topic = on_unknown_topic
         self._turn = threading.Condition()
         self._has_leader = False
         self._producer: Producer | None = None
@@ -56,23 +69,17 @@ class Publisher:
 
     def send(self, topic: str, record: Record, then: Callable[[Delivery], Any] | None = None) -> Delivery:
         """Hand a record to the producer and go on. ``then`` runs in the thread that serves the producer."""
-        delivery = Delivery(topic)
-
-        def report(error: KafkaError | None, _message: Message) -> None:
-            delivery.error = error
-            delivery.done = True
-            self._count(error)
-            if then is not None:
-                then(delivery)
-
-        self._enqueue(topic, record, report)
+        delivery = Delivery(topic, record, then)
+        self._enqueue(delivery)
         return delivery
 
     def wait(self, deliveries: Iterable[Delivery], timeout: float | None = None) -> None:
         """Return when all are confirmed; raise for the first that is not."""
         deadline = time.monotonic() + (timeout or self._timeout + _MARGIN)
         for delivery in deliveries:
-            if not self._served(delivery, deadline):
+            while self._is_open(delivery, deadline):
+                self._send_again(delivery)
+            if not delivery.done:
                 raise PublishTimedOut(delivery.topic, timeout or self._timeout)
             if delivery.error is not None:
                 raise _as_error(delivery.topic, delivery.error, self._timeout)
@@ -95,6 +102,21 @@ class Publisher:
     def flush(self, timeout: float) -> int:
         """Wait for what is on its way; return how many messages are still unconfirmed."""
         return 0 if self._producer is None else int(self._producer.flush(timeout))
+
+    def _is_open(self, delivery: Delivery, deadline: float) -> bool:
+        """Serve until the delivery is reported; True when it shall be sent again.
+
+        A broker that has just started may not know its topics yet, and librdkafka then refuses messages at once.
+        Nothing of such a message has left, so sending it again cannot double it.
+        """
+        self._served(delivery, deadline)
+        refused = delivery.error is not None and delivery.error.code() in _TOPIC_UNKNOWN
+        return refused and time.monotonic() < min(deadline, delivery.sent_at + _TOPIC_RETURNS_WITHIN)
+
+    def _send_again(self, delivery: Delivery) -> None:
+        time.sleep(_PAUSE)
+        delivery.done, delivery.error = False, None
+        self._enqueue(delivery)
 
     def _served(self, delivery: Delivery, deadline: float) -> bool:
         while not delivery.done:
@@ -123,8 +145,18 @@ class Publisher:
                 self._has_leader = False
                 self._turn.notify_all()
 
-    def _enqueue(self, topic: str, record: Record, report: Callable[..., None]) -> None:
-        deadline = time.monotonic() + self._timeout
+    def _enqueue(self, delivery: Delivery) -> None:
+        topic, record, deadline = delivery.topic, delivery.record, time.monotonic() + self._timeout
+
+        def report(error: KafkaError | None, _message: Message | None = None) -> None:
+            delivery.error = error
+            delivery.done = True
+            self._count(error)
+            if error is not None and error.code() in _TOPIC_UNKNOWN:
+                self._on_unknown_topic(topic)
+            if delivery.then is not None:
+                delivery.then(delivery)
+
         while True:
             try:
                 self._current().produce(
@@ -136,9 +168,8 @@ class Publisher:
                     raise PublishFailed(topic, "this process's send buffer is full and does not drain") from None
                 self.serve(0.05)
             except KafkaException as refused:
-                error = refused.args[0]
-                self._count(error)
-                raise _as_error(topic, error, self._timeout) from refused
+                report(refused.args[0])
+                return
 
     def _current(self) -> Producer:
         with self._turn:

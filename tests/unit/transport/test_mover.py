@@ -34,7 +34,7 @@ class FakePublisher:
         if self.away:
             raise PublishFailed(topic, "away")
         self.sent.append((topic, record))
-        self.open.append((Delivery(topic), then))
+        self.open.append((Delivery(topic, record), then))
         return self.open[-1][0]
 
     def confirm(self, error: KafkaError | None = None) -> None:

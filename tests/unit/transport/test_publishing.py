@@ -48,7 +48,7 @@ class FakeProducer:
 
 def publisher_of(*producers: FakeProducer, timeout: float = 5.0) -> tuple[Publisher, Counters]:
     made, counters = iter(producers), Counters()
-    return Publisher(lambda: next(made), timeout, counters), counters  # type: ignore[arg-type, return-value]  # a fake
+    return Publisher(lambda: next(made), timeout, counters, lambda topic: None), counters  # type: ignore[arg-type, return-value]  # a fake
 
 
 def test_a_publish_returns_when_it_is_confirmed() -> None:
@@ -92,10 +92,18 @@ def test_a_full_send_buffer_is_waited_for() -> None:
     assert counters.snapshot()["published"] == 1
 
 
-def test_a_topic_librdkafka_does_not_know_is_an_error_of_ours() -> None:
-    publisher, _ = publisher_of(FakeProducer())
+def test_a_topic_that_stays_unknown_is_an_error_and_is_looked_up_anew() -> None:
+    forgotten: list[str] = []
+    publisher = Publisher(FakeProducer, 5.0, Counters(), forgotten.append)  # type: ignore[arg-type]  # a fake
     with pytest.raises(PublishFailed, match="unknown"):
-        publisher.publish("unknown", RECORD)
+        publisher.publish("unknown", RECORD, timeout=0.3)
+    assert "unknown" in forgotten
+
+
+def test_a_broker_that_does_not_know_its_topics_yet_gets_the_message_again() -> None:
+    publisher, counters = publisher_of(FakeProducer([KafkaError(KafkaError._UNKNOWN_TOPIC)]))
+    publisher.publish("triage", RECORD)
+    assert counters.snapshot()["published"] == 1
 
 
 def test_after_a_fatal_error_the_next_message_has_a_new_producer() -> None:
