@@ -19,11 +19,11 @@ from service.persistence.database import Role, open_engine
 from service.settings import Settings, load_settings
 
 POOL_SIZE = 4
-"""Connections that a process keeps open, and half of what it may open: as many as gunicorn_config has threads."""
+"""Connections that a process keeps open, and half of what it may open: one for each of gunicorn_config's threads."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
-def create_app(settings: Settings | None = None) -> Flask:
+def build_app(settings: Settings | None = None) -> Flask:
     """The WSGI application. Opens no connection; reads the environment only when it is handed no settings."""
     settings = load_settings(os.environ) if settings is None else settings
     app = Flask(__name__, static_folder=None)

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import os
 
-from service.api.app import POOL_SIZE
-
 bind = os.environ.get("SENTINAI_API_BIND", "127.0.0.1:8000")
 """Where to listen. Loopback unless told otherwise: TLS and the outside belong to a proxy."""
 workers = int(os.environ.get("SENTINAI_API_WORKERS", "2"))
 worker_class = "gthread"
-threads = 2 * POOL_SIZE
-"""As many as a process can open connections, so that no request waits for one."""
+threads = 8
+"""As many as a process may open connections (service.api.app.POOL_SIZE), so that no request waits for one."""
 backlog = 1024
 keepalive = 30
 """Seconds that an idle connection is kept: longer than load balancers and clients take between requests."""

@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from alembic.script import ScriptDirectory
 from flask import Blueprint, Response
 
 import service
@@ -64,6 +63,9 @@ def _database() -> str:
 
 @cache
 def _head() -> str | None:
+    """The newest migration of this code. Alembic is only imported here: it is half of the process' start."""
+    from alembic.script import ScriptDirectory
+
     return ScriptDirectory(str(_MIGRATIONS)).get_current_head()
 
 

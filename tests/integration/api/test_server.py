@@ -11,7 +11,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ class Server:
 
     process: subprocess.Popen[bytes]
     path: Path
-    key: str
+    key: str = ""
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         """One request on a connection of its own."""
@@ -65,20 +66,16 @@ class Server:
             connection.close()
 
 
-@pytest.fixture
-def server(migrated: Settings, tenant: Tenant, tmp_path: Path) -> Iterator[Server]:
-    path = tmp_path / "api.sock"
+@contextmanager
+def started(settings: Settings, path: Path) -> Iterator[Server]:
+    """gunicorn with two processes, ended when the block ends."""
     command = [
-        "gunicorn",
-        "-c",
-        "python:service.api.gunicorn_config",
-        "--bind",
-        f"unix:{path}",
-        "service.api:create_app()",
+        *("gunicorn", "-c", "python:service.api.gunicorn_config"),
+        *("--bind", f"unix:{path}", "service.api:create_app()"),
     ]
-    environment = {**os.environ, "DATABASE_URL": migrated.database_url, "REDIS_URL": migrated.redis_url}
+    environment = {**os.environ, "DATABASE_URL": settings.database_url, "REDIS_URL": settings.redis_url}
     process = subprocess.Popen([sys.executable, "-m", *command], cwd=PROJECT, env=environment)
-    running = Server(process, path, tenant.keys["admin"])
+    running = Server(process, path)
 
     def missing() -> str | None:
         assert process.poll() is None, "gunicorn ended"
@@ -88,11 +85,23 @@ def server(migrated: Settings, tenant: Tenant, tmp_path: Path) -> Iterator[Serve
             return str(error)
 
     try:
-        wait_until(missing, "the API", 30)
+        wait_until(missing, "the API", 60)
         yield running
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def shared(migrated: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with started(migrated, tmp_path_factory.mktemp("server") / "api.sock") as running:
+        yield running
+
+
+@pytest.fixture
+def server(shared: Server, tenant: Tenant) -> Server:
+    """The server, called with this test's tenant's key."""
+    return replace(shared, key=tenant.keys["admin"])
 
 
 def pieces(body: bytes) -> Iterator[bytes]:
@@ -135,30 +144,32 @@ def test_two_processes_take_the_same_request_once(world: World, tenant: Tenant, 
     assert world.stored(tenant)["exceptions"] == 1
 
 
-def test_told_to_stop_it_answers_what_it_has_begun(world: World, tenant: Tenant, server: Server) -> None:
-    # given senders that don't pause
+def test_told_to_stop_it_answers_what_it_has_begun(
+    world: World, tenant: Tenant, migrated: Settings, tmp_path: Path
+) -> None:
+    # given a server, and senders that don't pause
     accepted: list[str] = []
     broken: list[int] = []
-    stopped = threading.Event()
+    with started(migrated, tmp_path / "api.sock") as server:
+        sender = replace(server, key=tenant.keys["ingest"])
 
-    def send() -> None:
-        while not stopped.is_set():
-            try:
-                status, document = server.call("POST", "/exceptions", orjson.dumps(exception()))
-            except (OSError, http.client.HTTPException):
-                return
-            (accepted if status == 202 else broken).append(document.get("exceptionId", status))
+        def send() -> None:
+            while True:
+                try:
+                    status, document = sender.call("POST", "/exceptions", orjson.dumps(exception()))
+                except (OSError, http.client.HTTPException):
+                    return
+                (accepted if status == 202 else broken).append(document.get("exceptionId", status))
 
-    senders = [threading.Thread(target=send) for _ in range(4)]
-    for sender in senders:
-        sender.start()
-    wait_until(lambda: None if len(accepted) > 20 else f"{len(accepted)} accepted", "traffic", 20)
-    # when the server is told to stop
-    server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(timeout=20) == 0
-    stopped.set()
-    for sender in senders:
-        sender.join(timeout=20)
+        senders = [threading.Thread(target=send) for _ in range(4)]
+        for one in senders:
+            one.start()
+        wait_until(lambda: None if len(accepted) > 20 else f"{len(accepted)} accepted", "traffic", 30)
+        # when the server is told to stop
+        server.process.send_signal(signal.SIGTERM)
+        for one in senders:
+            one.join(timeout=30)
+        assert server.process.wait(timeout=30) == 0
     # then nobody got a wrong answer, and what was accepted is there
     assert broken == []
     assert world.stored(tenant)["exceptions"] >= len(accepted) > 20

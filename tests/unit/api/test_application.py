@@ -9,7 +9,8 @@ import pytest
 from flask import Flask
 from openapi_spec_validator import validate
 
-from service.api import create_app, problems
+from service.api import create_app, gunicorn_config, problems
+from service.api.app import POOL_SIZE
 from service.api.context import EXTENSION
 from service.api.openapi import document
 from service.settings import Settings
@@ -80,6 +81,10 @@ def test_a_request_id_that_is_not_plain_is_not_taken_over(app: Flask, given: str
 
 def test_the_settings_are_the_ones_it_was_given(app: Flask) -> None:
     assert app.extensions[EXTENSION].settings is NOWHERE
+
+
+def test_every_thread_of_a_process_can_have_a_connection() -> None:
+    assert gunicorn_config.threads == 2 * POOL_SIZE
 
 
 def test_without_settings_it_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
