@@ -51,7 +51,7 @@ class Session:
         if not self._stays:
             return
         try:
-            self._held.enter_context(exclusive(self._place.root / f"{self._place.name}.foreground", "up"))
+            self._held.enter_context(exclusive(self._place.keeper_lock, "up"))
         except StackBusyError:
             return
         self.keeps = True

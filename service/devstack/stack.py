@@ -54,6 +54,11 @@ class Place:
         """Beside the folder, so that removing the folder does not free the lock."""
         return self.root / f"{self.name}.lock"
 
+    @property
+    def keeper_lock(self) -> Path:
+        """Held by the terminal that keeps the stack in the foreground."""
+        return self.root / f"{self.name}.foreground"
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -264,6 +269,7 @@ def down(place: Place, *, remove: bool) -> bool:
             shutil.rmtree(place.home, ignore_errors=True)
     if remove:
         place.lock.unlink(missing_ok=True)
+        place.keeper_lock.unlink(missing_ok=True)
     return ran
 
 
