@@ -102,6 +102,15 @@ def test_a_condition_long_enough_to_overflow_the_library_is_refused() -> None:
         compile_condition("true && " * 20_000 + "true", "")
 
 
+def test_only_the_fields_that_a_condition_reads_cost_anything() -> None:
+    # given a payload with something that CEL could not even hold
+    payload = {"days": 3, "unread": object()}
+    # then a condition that does not read it is not troubled, and one that reads everything is
+    assert _judge("rawPayload.days == 3", payload) is Verdict.MATCHES
+    with pytest.raises(ConditionFailedError):
+        _judge("size(rawPayload) == 2", payload)
+
+
 def test_names_that_no_exception_has_are_found_when_the_pack_is_read() -> None:
     condition = compile_condition("lower(weather) == 'x' && rawPayload.legs.all(leg, leg.ok) && size('a') == 1", "")
     assert unknown_names(condition) == ["variable 'weather'", "function 'lower'"]
@@ -120,6 +129,9 @@ _atoms = st.sampled_from(
         "has(rawPayload.x)",
         "rawPayload.text == \"exceptionType == 'A'\"",
         "rawPayload.list.exists(x, x == 2)",
+        "rawPayload.exists(key, key == 'x')",
+        "rawPayload['x'] == 1",
+        "size(rawPayload) == 3",
         "true",
         "false",
     ]
