@@ -21,7 +21,7 @@ help:
 
 install:
 	@mkdir -p .stack
-	@+$(LOCK) $(MAKE) --no-print-directory $(STAMP)
+	@+$(LOCK) $(MAKE) -s --no-print-directory $(STAMP)
 
 $(STAMP): requirements.txt constraints.txt setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("SentinAI needs Python 3.11 or newer: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
