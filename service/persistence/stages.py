@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Row
@@ -76,7 +76,8 @@ class StageRepository:
     def load(self, stage: Stage, ids: Iterable[UUID]) -> dict[UUID, LoadedException]:
         """The rows of a batch, locked in id order. Rows of undeclared tenants are not there."""
         rows = self._transaction.rows(_LOAD[stage], {"ids": [str(i) for i in ids]})
-        return {row.exception_id: _loaded(row) for row in rows}
+        loaded = [_loaded(row) for row in rows]
+        return {one.record.exception_id: one for one in loaded}
 
     def effects(self, ids: Iterable[UUID]) -> dict[str, Effect]:
         """Every effect of these exceptions so far, by idempotency key."""
@@ -113,32 +114,70 @@ class StageRepository:
         self._transaction.run("SELECT pg_notify('lanes', %(payload)s)", {"payload": f"{lane}:{batch_id}"})
 
 
+class _LoadedRow(NamedTuple):
+    """A row of the load statement by place: this is read for every exception at every stage, and names are slow."""
+
+    exception_id: UUID
+    tenant_id: str
+    status: str
+    resting_status: str | None
+    sequence: int
+    stage: int
+    source_system: str
+    exception_type: str | None
+    reported_severity: str | None
+    severity: str | None
+    confidence: float
+    entity: str | None
+    raw_payload: Mapping[str, Any]
+    occurred_at: datetime
+    received_at: datetime
+    deadline_at: datetime | None
+    domain_version: int | None
+    tenant_version: int | None
+    input_type: str | None
+    input_data: Mapping[str, Any]
+    input_actor: str | None
+    plan: Mapping[str, Any] | None
+    plan_id: UUID | None
+    orders: list[int] | None
+
+
 def _loaded(row: Row[Any]) -> LoadedException:
+    read = _LoadedRow._make(row)
     record = ExceptionRecord(
-        tenant_id=row.tenant_id,
-        exception_id=row.exception_id,
-        status=Status(row.status),
-        resting_status=Status(row.resting_status) if row.resting_status else None,
-        sequence=row.sequence,
-        stage=row.stage,
-        source_system=row.source_system,
-        exception_type=row.exception_type,
-        reported_severity=row.reported_severity,
-        severity=Severity(row.severity) if row.severity else None,
-        confidence=row.confidence,
-        entity=row.entity,
-        raw_payload=row.raw_payload,
-        occurred_at=row.occurred_at,
-        received_at=row.received_at,
-        deadline_at=row.deadline_at,
-        pack_versions=None if row.domain_version is None else PackVersions(row.domain_version, row.tenant_version),
-        input=_INGESTED
-        if row.input_type is None
-        else Input(InputType(row.input_type), row.input_data, row.input_actor),
-        plan=None if row.plan is None else from_document(row.plan),
-        completed_steps=frozenset(row.orders or ()),
+        tenant_id=read.tenant_id,
+        exception_id=read.exception_id,
+        status=_STATUS[read.status],
+        resting_status=_STATUS[read.resting_status] if read.resting_status else None,
+        sequence=read.sequence,
+        stage=read.stage,
+        source_system=read.source_system,
+        exception_type=read.exception_type,
+        reported_severity=read.reported_severity,
+        severity=_SEVERITY[read.severity] if read.severity else None,
+        confidence=read.confidence,
+        entity=read.entity,
+        raw_payload=read.raw_payload,
+        occurred_at=read.occurred_at,
+        received_at=read.received_at,
+        deadline_at=read.deadline_at,
+        pack_versions=_versions(read.domain_version, read.tenant_version),
+        input=_input(read.input_type, read.input_data, read.input_actor),
+        plan=None if read.plan is None else from_document(read.plan),
+        completed_steps=frozenset(read.orders or ()),
     )
-    return LoadedException(record, row.plan_id)
+    return LoadedException(record, read.plan_id)
+
+
+def _versions(domain: int | None, tenant: int | None) -> PackVersions | None:
+    return None if domain is None or tenant is None else PackVersions(domain, tenant)
+
+
+def _input(kind: str | None, data: Mapping[str, Any], actor: str | None) -> Input:
+    return _INGESTED if kind is None else Input(InputType(kind), data, actor)
 
 
 _INGESTED = Input(InputType.INGESTED)
+_STATUS = {status.value: status for status in Status}
+_SEVERITY = {severity.value: severity for severity in Severity}
