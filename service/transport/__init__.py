@@ -1,4 +1,45 @@
-"""A Kafka transport for kombu and Celery."""
+"""A Kafka transport for kombu and Celery: at least once, in order per key, delayed, with remote control.
+
+Use it in any Celery project::
+
+    broker_url = "kafka://host:9092//"
+    broker_transport = "service.transport:Transport"
+    broker_transport_options = {"group_id": "my-application", "partitions": 8}
+
+It imports nothing of the project around it. ``docs/transport.md`` explains guarantees, limits and every option.
+
+Features
+    * Type: virtual, with its own group consumer. Direct: yes. Topic: yes. Fanout: yes (not stored).
+    * Acknowledgements move a contiguous watermark; what is finished above it travels in the commit's metadata.
+    * Record key = routing key of topic exchanges (or ``partition_key=``); one unacknowledged message per key.
+    * Event loop (prefork) and blocking (threads, solo) delivery; one consumer for all queues of a connection.
+    * ETA, countdown and retries wait in Kafka, not in a worker. Remote control, events, Flower.
+    * Confirmed, idempotent publishing, alone or in batches (``Producer.batch``); safe over fork().
+
+Limits
+    * No priorities, no per-message TTL (Celery's own ``expires`` works), no exchange-to-exchange bindings.
+    * Bindings are known to the process that declared them: name ``queue=`` beside ``exchange=`` when publishing.
+    * One consumer per queue and connection. Messages of auto-delete and exclusive queues are not stored for later.
+    * At least once means: a crash, or a partition that moves during a long task, can run a task twice.
+
+Options: see :class:`service.transport.options.Options`, where each is explained.
+
+Threads and what each owns::
+
+    hub or drain_events (main thread)          any thread
+      Transport ─ Channel ─ QoS                  publish ──► Publisher ── Producer (librdkafka), one per process
+          │ take          │ ack                  ack ──────► Inbox.finish ──► Assignment ─ Ledger (under its lock)
+          ▼               ▼
+        Session ── Inbox (lock) ◄── accept ── GroupConsumer "kafka-<group>"        owns Consumer 1 (all queues)
+          │   ▲                                     └─ Commits, pauses, rebalances
+          │   └── Wakeup (pipe) ◄── set by every thread that has something to deliver
+          ├── Listener (lock) ◄─────── thread "kafka-listener"                     owns Consumer 2 (broadcasts, no group)
+          └── Mover ◄───────────────── GroupConsumer "kafka-<group>.delays"        owns Consumer 3 (delay topics)
+
+A Consumer is touched by its thread only; others leave wishes (topics, stop). Locks are never held while calling
+librdkafka or a callback. A forked child owns none of this: it starts anew when it first publishes, and the parent's
+handles are leaked in it on purpose, because their destructors wait for threads that did not survive the fork.
+"""
 
 from .transport import Transport
 
