@@ -17,6 +17,10 @@ from service.devstack.applications import application_environment
 from service.devstack.instance import Instance
 
 
+_APPLICATION_SECONDS = 150
+"""Idle machines need 10; this one is for a machine that runs a test suite and a load test beside it."""
+
+
 @dataclass(frozen=True)
 class Check:
     """How to see that a process is ready."""
@@ -32,7 +36,7 @@ def service_checks(instance: Instance) -> dict[str, Check]:
     checks = {
         "postgres": Check(lambda: postgres.missing(instance), 30),
         "zookeeper": Check(lambda: kafka.zookeeper_missing(instance), 30),
-        "kafka": Check(lambda: kafka.missing(instance), 60),
+        "kafka": Check(lambda: kafka.missing(instance), 90),
         "redis": Check(lambda: redis_server.missing(instance), 15),
         "tool-server": Check(lambda: http_missing(instance.url("tool-server", "/healthz")), 15),
     }
@@ -42,15 +46,15 @@ def service_checks(instance: Instance) -> dict[str, Check]:
 def application_checks(instance: Instance, project: Path) -> dict[str, Check]:
     """The checks of application processes that can be asked; for the others, staying up has to do."""
     return {
-        "api": Check(lambda: http_missing(instance.url("api", "/readyz")), 60),
-        "flower": Check(lambda: http_missing(instance.url("flower", "/")), 60),
-        "worker": Check(lambda: worker_missing(instance, project), 60),
+        "api": Check(lambda: http_missing(instance.url("api", "/readyz")), _APPLICATION_SECONDS),
+        "flower": Check(lambda: http_missing(instance.url("flower", "/")), _APPLICATION_SECONDS),
+        "worker": Check(lambda: worker_missing(instance, project), _APPLICATION_SECONDS),
     }
 
 
 def worker_missing(instance: Instance, project: Path) -> str | None:
     """None when a worker answers the fleet's ping."""
-    command = (sys.executable, "-m", "service.devstack.worker_ping", "5")
+    command = (sys.executable, "-m", "service.devstack.worker_ping", "8")
     return command_missing(command, application_environment(instance), project)
 
 
@@ -69,7 +73,7 @@ def http_missing(url: str | None) -> str | None:
 def command_missing(command: Sequence[str], environment: Mapping[str, str], directory: Path) -> str | None:
     """None when the command exits with 0, else its last line."""
     result = subprocess.run(
-        list(command), env={**os.environ, **environment}, cwd=directory, capture_output=True, text=True, timeout=60
+        list(command), env={**os.environ, **environment}, cwd=directory, capture_output=True, text=True, timeout=120
     )
     if result.returncode == 0:
         return None
