@@ -16,7 +16,6 @@ from service.devstack import kafka, postgres, redis_server
 from service.devstack.applications import application_environment
 from service.devstack.instance import Instance
 
-
 _APPLICATION_SECONDS = 150
 """Idle machines need 10; this one is for a machine that runs a test suite and a load test beside it."""
 
