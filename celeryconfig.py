@@ -17,6 +17,8 @@ broker_transport_options = {
     "replication_factor": _settings.replication_factor,
 }
 broker_connection_retry_on_startup = True
+broker_connection_max_retries = None
+"""A broker that is away is waited for, however long."""
 
 result_backend = _settings.redis_url
 task_ignore_result = True
@@ -35,7 +37,8 @@ worker_prefetch_multiplier = 2
 worker_send_task_events = True
 worker_enable_soft_shutdown_on_idle = False
 worker_hijack_root_logger = False
-worker_cancel_long_running_tasks_on_connection_loss = True
+worker_cancel_long_running_tasks_on_connection_loss = False
+"""A stage under way finishes: cancelling it could leave an effect in doubt, while its redelivery is harmless."""
 
 task_serializer = "json"
 accept_content = ["json"]

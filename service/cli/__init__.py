@@ -21,7 +21,6 @@ COMMANDS = {
     "keys": "Create, list and revoke API keys.",
     "packs": "Validate, test, load and activate packs.",
     "exceptions": "Inspect exceptions and their timelines.",
-    "dlq": "Inspect, redrive and discard dead letters.",
     "ledger": "Print the conservation ledger.",
     "bench": "Measure throughput and latency.",
 }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +43,7 @@ class Product:
 @pytest.fixture(scope="session")
 def migrated(stack: StackUnderTest) -> Settings:
     """The settings of the services, their database brought to the newest schema."""
-    subprocess.run([sys.executable, "-m", "alembic", "upgrade", "head"], cwd=PROJECT, check=True)
+    migrate(stack.environment)
     return load_settings(stack.environment)
 
 
@@ -56,6 +57,12 @@ def product(migrated: Settings, tool_server_url: str, tmp_path_factory: pytest.T
     finally:
         running.fleet.stop()
         running.system.dispose()
+
+
+def migrate(environment: Mapping[str, str]) -> None:
+    """Bring the environment's database to the newest schema."""
+    command = [sys.executable, "-m", "alembic", "upgrade", "head"]
+    subprocess.run(command, cwd=PROJECT, env={**os.environ, **environment}, check=True)
 
 
 def start_product(settings: Settings, tool_server_url: str, logs: Path, **environment: str) -> Product:

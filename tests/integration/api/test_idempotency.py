@@ -84,9 +84,13 @@ def test_batches_with_the_same_items_in_opposite_order_do_not_block_each_other(w
         barrier.wait()
         return sender.post("/exceptions/batch", {"items": order})
 
-    # when they are sent at once
+    # when they are sent at once, and each has got halfway before any can go on
+    claim = """INSERT INTO idempotency_keys (tenant_id, key, request_hash, exception_id, sequence, created_at)
+               VALUES (%(t)s, 'external:ERP:SF-25', '', gen_random_uuid(), 1, now())"""
     with ThreadPoolExecutor(TOGETHER) as pool:
-        answers = list(pool.map(send, orders))
+        with world.holding(tenant, claim, {"t": tenant.tenant_id}, waiting=TOGETHER):
+            sent = [pool.submit(send, order) for order in orders]
+        answers = [one.result() for one in sent]
     # then each is answered, and each item is there once
     assert [(answer.status_code, answer.json.get("accepted")) for answer in answers] == [(202, 50)] * TOGETHER
     assert world.stored(tenant)["exceptions"] == 50

@@ -120,9 +120,12 @@ def test_inputs_at_the_same_moment_get_different_sequences(world: World, tenant:
         body = {"type": "comment", "data": {"text": f"{number}"}}
         return int(sender.post(f"/exceptions/{exception_id}/events", body).json["sequence"])
 
-    # when twelve comments come at once
+    # when comments come at once, while a stage has the exception locked
+    lock = "SELECT 1 FROM exceptions WHERE exception_id = %(id)s FOR UPDATE"
     with ThreadPoolExecutor(6) as pool:
-        sequences = list(pool.map(send, range(12)))
+        with world.holding(tenant, lock, {"id": exception_id}, waiting=6):
+            sent = [pool.submit(send, number) for number in range(12)]
+        sequences = [one.result() for one in sent]
     # then no two have the same sequence and exactly one is ready
     assert sorted(sequences) == list(range(2, 14))
     assert [ready for _, _, ready in world.outbox(tenant, exception_id)[1:]].count(True) == 1

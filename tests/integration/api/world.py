@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,6 +13,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
+from service.devstack.waiting import wait_until
 from service.persistence.administration import create_key, create_tenant, key_of
 from service.persistence.unit_of_work import Transaction, unit_of_work
 
@@ -77,6 +79,21 @@ class World:
                 {"s": status, "id": exception_id},
             ),
         )
+
+    @contextmanager
+    def holding(self, tenant: Tenant, statement: str, parameters: Mapping[str, Any], waiting: int) -> Iterator[None]:
+        """Hold the locks that a statement takes until so many others wait for them, then undo it."""
+        with self.application.connect() as connection:
+            connection.exec_driver_sql("SELECT set_config('app.tenants', %s, true)", (tenant.tenant_id,))
+            connection.exec_driver_sql(statement, dict(parameters))
+            yield
+            wait_until(lambda: self._too_few_waiting(waiting), f"{waiting} transactions that wait for a lock", 20)
+            connection.rollback()
+
+    def _too_few_waiting(self, wanted: int) -> str | None:
+        with unit_of_work(self.system) as transaction:
+            (row,) = transaction.rows("SELECT count(DISTINCT pid) AS n FROM pg_locks WHERE NOT granted")
+        return None if row.n >= wanted else f"{row.n} wait"
 
     def outbox(self, tenant: Tenant, exception_id: str) -> list[tuple[int, int, bool]]:
         """(sequence, stage, ready) of the exception's outbox rows, in order."""
