@@ -36,10 +36,14 @@ def test_every_member_makes_a_difference() -> None:
     assert len({content_hash(variant) for variant in variants}) == len(variants)
 
 
-@given(names, names, names, names)
-def test_different_pairs_have_different_keys(source: str, external: str, source2: str, external2: str) -> None:
-    same = (source, external) == (source2, external2)
-    assert (external_key(source, external) == external_key(source2, external2)) == same
+@given(st.lists(names, min_size=3, max_size=5), st.data())
+def test_a_colon_in_a_name_does_not_make_two_pairs_one(parts: list[str], data: st.DataObject) -> None:
+    # given one text with colons, cut into source and id at two of them
+    cuts = st.integers(1, len(parts) - 1)
+    pairs = [(":".join(parts[:cut]), ":".join(parts[cut:])) for cut in (data.draw(cuts), data.draw(cuts))]
+    # then the keys are the same exactly when the cut is
+    first, second = (external_key(*pair) for pair in pairs)
+    assert (first == second) == (pairs[0] == pairs[1])
 
 
 def test_an_ordinary_source_is_named_as_it_is() -> None:
