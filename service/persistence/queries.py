@@ -79,7 +79,8 @@ def list_exceptions(
 ) -> Sequence[Row[Any]]:
     """At most `limit` rows beyond the id `after`, in order of receipt."""
     parameters: dict[str, Any] = {
-        "status": list(wanted.status),
+        "one_status": wanted.status[0] if len(wanted.status) == 1 else None,
+        "status": list(wanted.status) if len(wanted.status) > 1 else None,
         "severity": list(wanted.severity),
         "exception_type": wanted.exception_type,
         "source_system": wanted.source_system,

@@ -18,6 +18,7 @@ SELECT {_SUMMARY}
 """  # noqa: S608 - made of this module's constants
 
 CONDITIONS = {
+    "one_status": "AND status = %(one_status)s",
     "status": "AND status = ANY(%(status)s)",
     "severity": "AND severity = ANY(%(severity)s)",
     "exception_type": "AND exception_type = %(exception_type)s",
@@ -31,7 +32,8 @@ CONDITIONS = {
         " OR assigned_to ILIKE %(pattern)s OR exception_id::text LIKE %(pattern)s)"
     ),
 }
-"""Each filter of LIST by the parameter that switches it on."""
+"""Each filter of LIST by the parameter that switches it on. One status alone is an equality, for then
+exceptions_by_status has the rows in order."""
 
 GET = f"""
 -- The payload as people may see it: the redacted view, or the payload itself once intake found nothing to
