@@ -97,6 +97,8 @@ class ScriptedServer:
             request.transport.abort()
             return web.Response()
         headers = {"Retry-After": behaviour.retry_after} if behaviour.retry_after else {}
+        if 300 <= behaviour.status < 400:
+            headers["Location"] = "/elsewhere"
         return web.Response(status=behaviour.status, body=behaviour.body, headers=headers)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -92,13 +94,20 @@ def test_a_tool_that_does_not_answer_costs_its_timeout(server: ScriptedServer, c
     assert time.monotonic() - began < 1.5
 
 
-def test_a_host_that_does_not_accept_was_not_called(client: HttpToolClient) -> None:
-    # given an address where nobody answers (TEST-NET-1), made callable
-    blackhole = HttpToolClient(1, EgressGuard(["192.0.2.1:80"]))
-    call = PreparedCall("k1", "A", ToolCall("settle", "http://192.0.2.1/x", {}, timeout_seconds=0.3))
-    # when it is called, then it may be called again, for no request went out
-    assert all_results(blackhole, [call])["k1"].answer is Answer.TRANSIENT
-    blackhole.close()
+def test_a_host_that_does_not_accept_was_not_called() -> None:
+    # given a listener whose queue is full, so that connecting takes for ever
+    with closing(socket.socket()) as listener, ExitStack() as waiting:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            filler = waiting.enter_context(closing(socket.socket()))
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        origin = f"127.0.0.1:{listener.getsockname()[1]}"
+        client = waiting.enter_context(closing(HttpToolClient(1, EgressGuard([origin]))))
+        call = PreparedCall("k1", "A", ToolCall("settle", f"http://{origin}/x", {}, timeout_seconds=0.5))
+        # when it is called, then it may be called again, for no request went out
+        assert all_results(client, [call])["k1"].answer is Answer.TRANSIENT
 
 
 def test_results_come_in_groups_before_the_slowest_is_done(server: ScriptedServer, client: HttpToolClient) -> None:
@@ -112,6 +121,7 @@ def test_results_come_in_groups_before_the_slowest_is_done(server: ScriptedServe
 
 
 def test_a_redirect_is_not_followed(server: ScriptedServer, client: HttpToolClient) -> None:
+    # it might lead where the guard does not allow, and would carry the parameters there
     server.script["k1"] = Reply(307, b"")
     assert all_results(client, [a_call(server, "k1")])["k1"].answer is Answer.PERMANENT
     assert server.requests == 1
