@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import psycopg2
+
 from service.bench import statements as sql
 from service.bench.statistics import Latency, Second
 from service.persistence.database import Role, connect_listener, open_engine, translated_errors
@@ -15,6 +17,13 @@ from service.persistence.queries import Ledger, ledgers
 from service.persistence.unit_of_work import unit_of_work
 from service.relay.log import EventLog, Lag
 from service.relay.topics import EVENTS_TOPIC
+
+
+def analyse(owner_url: str) -> None:
+    """Give the planner statistics of what is there now, as the owner of the tables."""
+    with translated_errors(), closing(psycopg2.connect(owner_url)) as connection, connection.cursor() as cursor:
+        cursor.execute(sql.ANALYSE)
+        connection.commit()
 
 
 @dataclass(frozen=True, slots=True)

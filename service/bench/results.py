@@ -31,6 +31,8 @@ class Plan:
     """Connections that post at the same time."""
     drain_seconds: float = 60.0
     """Longest wait for the backlog, and then for the relay, to be worked off."""
+    analyse: bool = True
+    """Whether the database gets its statistics right after the warm-up, as autovacuum gives them within minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,8 @@ def _book_faults(kept: Kept) -> list[str]:
 def warnings(results: Results) -> list[str]:
     """What makes figures less than they seem."""
     found = [f"stack {name!r} runs on this machine too" for name in results.other_stacks]
+    if not results.plan.analyse:
+        found.append("the database was not analysed: while it is new, its plans are made without statistics")
     if results.interrupted:
         found.append("the run was interrupted: what follows is what was finished by then")
     for one in results.sustained:

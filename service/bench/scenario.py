@@ -70,6 +70,8 @@ class Bench:
     observer: Observer
     roots: Roots
     tool_summary: Callable[[], Mapping[str, Any]]
+    analyse: Callable[[], None]
+    """Renews the planner's statistics."""
     say: Say
     results: Results
 
@@ -98,7 +100,19 @@ class Bench:
     def _warm_up(self, tallies: list[Tally]) -> None:
         self.say("warming up")
         for name in dict.fromkeys((*self.plan.samples, self.plan.probe_sample)):
-            self._follow(self._bodies(name), _WARM_UP_PROBES, self._tally(tallies), Event())
+            tally, bodies = self._tally(tallies), self._bodies(name)
+            self._follow(bodies, _WARM_UP_PROBES, tally, Event())
+            self._post_to_each(bodies, tally)
+            self._drain()
+        if self.plan.analyse:
+            self.analyse()
+
+    def _post_to_each(self, bodies: Bodies, tally: Tally) -> None:
+        """One batch to every tenant, so that each has rows, plans and compiled packs."""
+        with self._connected() as connections:
+            for connection in connections:
+                answer = connection.send("POST", "/exceptions/batch", bodies.many(self.plan.batch_items))
+                tally.add(answer, self.plan.batch_items, connection.tenant_id)
 
     def _idle(self, tallies: list[Tally]) -> Single:
         self.say(f"idle: following {self.plan.probes} exceptions, one after the other")

@@ -30,6 +30,8 @@ SELECT count(*), percentile_disc(ARRAY[0.5, 0.95, 0.99]::float8[]) WITHIN GROUP 
            AND received_at >= %(from)s AND received_at < %(to)s) r
 """
 
+ANALYSE = "ANALYZE exceptions, events, outbox, plans, plan_steps, tool_executions"
+
 SETTINGS = """
 SELECT name, setting || COALESCE(unit, '') FROM pg_settings
  WHERE name IN ('server_version', 'fsync', 'synchronous_commit', 'shared_buffers')

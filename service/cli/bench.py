@@ -18,6 +18,7 @@ import click
 import service
 from service.bench import machine, place, report
 from service.bench.observing import Observer
+from service.bench.observing import analyse as analyse_tables
 from service.bench.results import Plan, Results, problems
 from service.bench.scenario import Bench
 from service.bench.tenants import bench_tenants
@@ -71,6 +72,7 @@ _DEFAULT = Plan()
 @click.option(
     "--drain", default=_DEFAULT.drain_seconds, show_default=True, type=click.FloatRange(1, 600), help="Most seconds."
 )
+@click.option("--analyse/--no-analyse", default=True, show_default=True, help="Database statistics after the warm-up.")
 @click.option("--stack", "stack_name", help="Measure this running stack.  [default: one of its own, removed after]")
 @click.option("--ports", metavar="FIRST-LAST", default="20000-31999", show_default=True, help="For a stack of its own.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout instead of tables.")
@@ -88,6 +90,7 @@ def command(
     batch: int,
     senders: int,
     drain: float,
+    analyse: bool,
     stack_name: str | None,
     ports: str,
     as_json: bool,
@@ -99,7 +102,9 @@ def command(
     what was finished by then is reported.
     """
     names = tuple(name.strip() for name in samples.split(",") if name.strip())
-    plan = Plan(seconds, warm_up, names, tenants, probes, probe_sample, max(backlog, batch), batch, senders, drain)
+    plan = Plan(
+        seconds, warm_up, names, tenants, probes, probe_sample, max(backlog, batch), batch, senders, drain, analyse
+    )
     project = Path(service.__file__).resolve().parents[1]
     signal.signal(signal.SIGTERM, _interrupt)
     progress = Progress(lambda line: click.echo(line, err=True))
@@ -146,6 +151,7 @@ def _measure(instance: Instance, project: Path, plan: Plan, say: Callable[[str],
             observer=observer,
             roots=lambda: place.program_pids(instance),
             tool_summary=lambda: _tool_summary(str(instance.url("tool-server"))),
+            analyse=lambda: analyse_tables(instance.owner_url),
             say=say,
             results=results,
         )

@@ -28,6 +28,11 @@ def test_one_slow_request_in_two_hundred_is_seen_in_the_longest_and_not_in_p99()
     assert (summary.p99, summary.longest) == (10, 5000)
 
 
+def test_a_rank_between_two_values_is_the_higher_one() -> None:
+    assert percentile([1.0, 2.0, 3.0], 0.5) == 2.0
+    assert percentile([1.0, 2.0, 3.0], 0.99) == 3.0
+
+
 def test_nothing_measured_is_not_zero() -> None:
     assert latency([]) is None
     with pytest.raises(ValueError, match="no values"):
