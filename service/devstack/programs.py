@@ -17,5 +17,5 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to the environment of the shell that started the stack."""
     stop_signal: str = "TERM"
-    stop_seconds: int = 6
+    stop_seconds: int = 5
     """How long it may take to finish; then its process group is killed. `down` has 15 s for everything."""

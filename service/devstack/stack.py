@@ -26,7 +26,7 @@ from service.devstack.readiness import Check, application_checks, command_missin
 from service.devstack.supervision import Supervisor, log_file
 from service.devstack.waiting import wait_until
 
-_APPLICATION_END_SECONDS = 8
+_APPLICATION_END_SECONDS = 6.5
 _SERVICE_END_SECONDS = 5
 _LEFTOVER_SECONDS = 2
 """Together below 15 s: as long as Ctrl-C may take."""
