@@ -33,7 +33,7 @@ Threads and what each owns::
         Session ── Inbox (lock) ◄── accept ── GroupConsumer "kafka-<group>"        owns Consumer 1 (all queues)
           │   ▲                                     └─ Commits, pauses, rebalances
           │   └── Wakeup (pipe) ◄── set by every thread that has something to deliver
-          ├── Listener (lock) ◄─────── thread "kafka-listener"                     owns Consumer 2 (broadcasts, no group)
+          ├── Listener (lock) ◄─────── thread "kafka-listener"                     owns Consumer 2 (broadcasts)
           └── Mover ◄───────────────── GroupConsumer "kafka-<group>.delays"        owns Consumer 3 (delay topics)
 
 A Consumer is touched by its thread only; others leave wishes (topics, stop). Locks are never held while calling

@@ -37,6 +37,8 @@ class Listener:
         self._cluster = cluster
         self._wakeup = wakeup
         self._lock = threading.Lock()
+        self._began = threading.Condition()
+        self._reading: set[str] = set()
         self._queues: dict[str, deque[Arrival]] = {}
         self._bindings: dict[str, list[tuple[str, str, Matches]]] = {}
         self._starts: deque[TopicPartition] = deque()
@@ -66,6 +68,11 @@ class Listener:
         with self._lock:
             bindings.append((queue, binding_key, matches))
         self._start()
+
+    def wait_until_reading(self, timeout: float = 3.0) -> None:
+        """Wait until every bound topic is read: a caller who expects an answer soon counts his seconds from now."""
+        with self._began:
+            self._began.wait_for(lambda: self._error is not None or self._bindings.keys() <= self._reading, timeout)
 
     def delete(self, queue: str) -> None:
         """Forget a queue and its bindings."""
@@ -129,23 +136,41 @@ class Listener:
 
     def _open(self) -> Consumer:
         config = self._cluster.options.consumer(f"listener-{uuid.uuid4().hex}")
+        config["enable.partition.eof"] = True
         for of_a_member in ("group.instance.id", "group.protocol"):
             config.pop(of_a_member, None)
         return keep_from_children(Consumer({**config, "error_cb": self._cluster.on_error}, logger=client_logger()))
 
     def _round(self, consumer: Consumer) -> None:
-        while self._starts:
-            consumer.incremental_assign([self._starts.popleft()])
+        self._assign(consumer)
         first = consumer.poll(_POLL)
         if first is None:
             return
         for message in (first, *consumer.consume(_BATCH, 0)):
             error = message.error()
+            if error is None or error.code() == KafkaError._PARTITION_EOF:
+                self._note_reading(message.topic() or "")
             if error is None:
                 self._distribute(arrival_of(message))
             elif error.fatal() or error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
                 raise ConsumerFailed("(listener)", error.str())
         self._wakeup.set()
+
+    def _assign(self, consumer: Consumer) -> None:
+        starts = []
+        while self._starts:
+            starts.append(self._starts.popleft())
+        for start in starts:
+            # Without the topic's metadata librdkafka finds its leader a second later only.
+            consumer.list_topics(start.topic, timeout=self._cluster.options.request_timeout)
+        if starts:
+            consumer.incremental_assign(starts)
+
+    def _note_reading(self, topic: str) -> None:
+        if topic not in self._reading:
+            with self._began:
+                self._reading.add(topic)
+                self._began.notify_all()
 
     def _distribute(self, arrival: Arrival) -> None:
         routing_key = header(arrival.headers, ROUTING_KEY)

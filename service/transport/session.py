@@ -91,7 +91,9 @@ class Session:
         """Deliver a queue's messages to its callback from now on, as far as ``credit`` allows."""
         self._credits[queue] = credit
         (self._no_ack.add if no_ack else self._no_ack.discard)(queue)
-        if queue not in self.listener:
+        if queue in self.listener:
+            self.listener.wait_until_reading()
+        else:
             self.ensure_queue(queue)
             self._queue_of[self.cluster.names.queue(queue)] = queue
             self._follow()

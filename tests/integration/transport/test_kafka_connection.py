@@ -6,14 +6,16 @@ import contextlib
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from confluent_kafka.admin import ConfigResource
 from kombu import Connection, Consumer, Exchange, Message, Producer, Queue
 from kombu.exceptions import DecodeError, OperationalError
 
 from service.transport.cluster import cluster_of
-from service.transport.errors import BrokerUnavailable, Unroutable
+from service.transport.errors import BrokerUnavailable, ConsumerFailed, Unroutable
 
 from .conftest import PROJECT, Corner, until
 
@@ -282,6 +284,38 @@ def test_a_connection_that_was_closed_opens_again(corner: Corner) -> None:
     received = Received(connection, JOBS)
     assert sorted(message.payload for message in received.wait_for(2)) == [1, 2]
     connection.release()
+
+
+def test_a_consumer_thread_that_stops_is_noticed_and_a_reconnect_starts_another(corner: Corner) -> None:
+    with corner.connect() as connection:
+        publish(connection, JOBS, 1)
+        received = Received(connection, JOBS)
+        received.wait_for(1)[0].ack()
+        # when the thread that reads runs into something it cannot handle
+        connection.transport.session._inbox.turn = lambda: 1 / 0
+        with pytest.raises(ConsumerFailed, match="division") as failure:
+            received.quiet(20)
+        assert isinstance(failure.value, connection.connection_errors)
+        # then a reconnect, which is what kombu does with such an error, goes on where it was
+        connection.close()
+        connection.connect()
+        publish(connection, JOBS, 2)
+        assert [message.payload for message in Received(connection, JOBS).wait_for(1)] == [2]
+
+
+def test_what_waits_for_its_time_has_no_retention_and_keeps_its_key(corner: Corner) -> None:
+    # given a message due in a minute
+    eta = (datetime.now(UTC) + timedelta(seconds=70)).isoformat()
+    with corner.connect() as connection:
+        publish(connection, JOBS, "later", headers={"eta": eta}, partition_key="acme.e-1")
+        assert JOBS(connection.default_channel).queue_declare(passive=True).message_count == 0
+        topic = f"{corner.options['topic_prefix']}_wait.60000"
+        [waiting] = records(corner, topic)
+        assert waiting.key() == b"acme.e-1"
+        # then the broker keeps it for ever
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        [described] = cluster_of(corner.typed).topics.admin.describe_configs([resource]).values()
+        assert described.result(10)["retention.ms"].value == "-1"
 
 
 def test_parent_and_forked_child_both_publish_over_a_connection_from_before(corner: Corner) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, TopicPartition
 
 from service.transport.assignments import Assignment
 from service.transport.counters import Counters
@@ -53,8 +53,13 @@ class Stage:
     def __init__(self) -> None:
         self.now = START
         self.publisher = FakePublisher()
-        cluster: Any = SimpleNamespace(publisher=self.publisher, counters=Counters())
+        self.trimmed: list[tuple[str, int, int]] = []
+        topics = SimpleNamespace(trim=self.note_trimmed)
+        cluster: Any = SimpleNamespace(publisher=self.publisher, counters=Counters(), topics=topics)
         self.mover = Mover(cluster, ROUTE, lambda error: None, clock=lambda: self.now)
+
+    def note_trimmed(self, bounds: list[TopicPartition]) -> None:
+        self.trimmed += [(bound.topic, bound.partition, bound.offset) for bound in bounds]
 
     def arrive(self, assignment: Assignment, offset: int, due: float, release: float, key: bytes = b"k") -> None:
         assignment.receive(offset)
@@ -130,3 +135,17 @@ def test_what_left_with_its_partition_is_not_moved_here() -> None:
     stage.now = START + 2
     stage.mover.turn()
     assert stage.publisher.sent == []
+
+
+def test_what_was_moved_and_committed_is_deleted_from_the_delay_topic_and_nothing_else() -> None:
+    # given two moved messages, of which the commit of the first is confirmed
+    stage, soon = Stage(), Assignment("_soon", 1, 0, None)
+    stage.arrive(soon, 0, START, START)
+    stage.arrive(soon, 1, START, START)
+    stage.mover.turn()
+    stage.publisher.confirm()
+    soon.commit_done(1)
+    # when a minute has passed
+    stage.now = START + 61
+    stage.mover.turn()
+    assert stage.trimmed == [("_soon", 1, 1)]
