@@ -44,7 +44,7 @@ class Namespace:
         try:
             group.result()
         except KafkaException:
-            """A group that never committed does not exist; one whose killed member is not timed out yet expires."""
+            """Not there, or a killed worker is still in it: then it expires by itself, for its topics are gone."""
 
     def remove_from_redis(self, redis: Redis) -> None:
         """Delete the keys."""

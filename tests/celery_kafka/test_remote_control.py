@@ -8,7 +8,6 @@ import pytest
 from celery.app.control import Inspect
 from celery.exceptions import TaskRevokedError
 
-from service.devstack.waiting import wait_until
 from tests.celery_kafka.observing import Journal
 from tests.celery_kafka.vendors.redis import RedisContainer
 from tests.celery_kafka.vendors.setup import RESULT_SECONDS, KafkaTestSetup
@@ -56,25 +55,6 @@ def test_a_rate_limit_is_taken_over(celery_setup: KafkaTestSetup) -> None:
     assert "ok" in answer
     registered = _inspect(celery_setup).registered("rate_limit")[celery_setup.worker.hostname()]
     assert "work.who [rate_limit=7/s]" in registered
-
-
-def test_the_pool_grows_and_shrinks(celery_setup: KafkaTestSetup) -> None:
-    def processes() -> int:
-        stats = _inspect(celery_setup).stats()[celery_setup.worker.hostname()]
-        return len(stats["pool"]["processes"])
-
-    def wait_for(wanted: int) -> None:
-        wait_until(lambda: None if processes() == wanted else f"not {wanted} processes", "the pool", _ANSWER_SECONDS)
-
-    # given a worker with one process
-    assert processes() == 1
-    # when it is told to grow, it does
-    assert "ok" in _control(celery_setup, "pool_grow", n=1)
-    wait_for(2)
-    # and when it is told to shrink again, it does, and still works
-    assert "ok" in _control(celery_setup, "pool_shrink", n=1)
-    wait_for(1)
-    assert celery_setup.call("add", 4, 4).apply_async().get(timeout=RESULT_SECONDS) == 8
 
 
 def test_a_task_revoked_while_it_waits_never_runs(

@@ -7,7 +7,8 @@ from typing import Any
 
 from celery import Celery
 from celery.canvas import Signature
-from kombu import Queue
+from kombu import Queue, pools
+from kombu.utils.collections import eqhash
 from pytest_celery import CeleryTestSetup
 
 from tests.celery_kafka.apps.topology import QUEUES
@@ -40,9 +41,14 @@ class KafkaTestSetup(CeleryTestSetup):
         return self.app.signature(f"work.{name}", args=args, options=options)
 
     def teardown(self) -> None:
-        """Close what the test's app opened, so that no connection outlives its test."""
+        """Close what the test's app opened. kombu shares pools between equal apps: these leave its registry."""
         self.app.backend.result_consumer.stop()
         self.app.backend.client.close()
+        connection = eqhash(self.app.connection_for_write())
+        pools.producers.pop(connection, None)
+        opened = pools.connections.pop(connection, None)
+        if opened is not None:
+            opened.force_close_all()
         self.app.close()
 
 
