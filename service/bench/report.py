@@ -80,7 +80,17 @@ def _sustained_tables(runs: Sequence[Sustained]) -> str:
             ]
         )
     title = f"Sustained for {runs[0].throughput.seconds} s (steady: accepted and resolved within {STEADY_WITHIN:.0%})"
-    head = ["sample", "resolved/s", "accepted/s", "slices", "events/s", "events/min", "per exc.", "backlog", "steady"]
+    head = [
+        "sample",
+        "resolved/s",
+        "accepted/s",
+        "slices",
+        "events/s",
+        "events/min",
+        "per exc.",
+        "backlog, mean/max",
+        "steady",
+    ]
     return f"{title}\n{_table(head, rows)}\n\n{_aftermath(runs)}"
 
 

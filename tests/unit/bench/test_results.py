@@ -62,6 +62,12 @@ def test_a_load_that_never_filled_the_pipeline_is_told() -> None:
     assert "never reached its bound" in warnings(given.results(one=given.sustained(bound_reached=False)))[0]
 
 
+def test_a_database_without_statistics_is_told() -> None:
+    run = given.results()
+    told = warnings(replace(run, plan=replace(run.plan, analyse=False)))
+    assert told == ["the database was not analysed: while it is new, its plans are made without statistics"]
+
+
 def test_exceptions_that_were_not_followed_to_their_end_are_told() -> None:
     journeys = Journeys(200, given.FAST, replace(given.FAST, count=198), OBSERVED_BY, {"UNSETTLED": 2}, Errors())
     told = warnings(given.results(idle=given.single(journeys)))
