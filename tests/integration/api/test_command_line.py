@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner, Result
+from werkzeug.serving import make_server
 
 from service.cli import COMMANDS, cli
 from service.errors import SentinaiError
@@ -28,6 +30,18 @@ def sentinai(migrated: Settings, monkeypatch: pytest.MonkeyPatch) -> Sentinai:
         return CliRunner().invoke(cli, arguments, env=environment)
 
     return run
+
+
+@pytest.fixture
+def api_url(world: World) -> Iterator[str]:
+    """The API on a port."""
+    server = make_server("127.0.0.1", 0, world.client.application, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 def told(result: Result) -> object:
@@ -143,6 +157,35 @@ def test_the_ledger_fails_when_books_do_not_balance(world: World, tenant: Tenant
     world.rest(tenant, exception_id, "RESOLVED")
     # then a script can tell
     assert result.exit_code == 1
+
+
+def test_exceptions_are_posted_and_shown(sentinai: Sentinai, tenant: Tenant, api_url: str, tmp_path: Path) -> None:
+    # given an exception in a file
+    body = tmp_path / "exception.json"
+    body.write_text(json.dumps(exception(externalId="SF-1")), "utf-8")
+    access = {"SENTINAI_API_URL": api_url, "SENTINAI_API_KEY": tenant.keys["ingest"]}
+    # when it is posted, twice
+    posted = [sentinai("exceptions", "post", str(body), "--idempotency-key", "k-1", **access) for _ in range(2)]
+    exception_id = posted[0].stdout.strip()
+    # then it is one exception, and can be looked at
+    assert posted[1].stdout.strip() == exception_id
+    assert exception_id in sentinai("exceptions", "list", **access).stdout
+    assert "RECEIVED" in sentinai("exceptions", "get", exception_id, **access).stdout
+    types = [one["type"] for one in told(sentinai("exceptions", "events", exception_id, "--json", **access))]
+    assert types == ["ExceptionIngested", "DuplicateIgnored"]
+
+
+def test_what_the_api_refuses_is_told_fault_by_fault(sentinai: Sentinai, tenant: Tenant, api_url: str) -> None:
+    access = {"SENTINAI_API_URL": api_url, "SENTINAI_API_KEY": tenant.keys["ingest"]}
+    failed = CliRunner().invoke(cli, ["exceptions", "post", "-"], input='{"sourceSystem": 5}', env=access)
+    assert "sourceSystem: Input should be a valid string" in str(failed.exception)
+    assert "rawPayload: is required" in str(failed.exception)
+    unknown = sentinai("exceptions", "get", "../ledger", **access)
+    assert "404" in str(unknown.exception)
+    assert "does not answer" in str(
+        sentinai("exceptions", "list", **{**access, "SENTINAI_API_URL": "http://127.0.0.1:1"}).exception
+    )
+    assert "API key" in str(sentinai("exceptions", "list", SENTINAI_API_URL=api_url, SENTINAI_API_KEY="").exception)
 
 
 @pytest.mark.parametrize("name", ["tenants", "keys", "packs", "exceptions", "ledger"])

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 
 from service.api import create_app
+from service.persistence.unit_of_work import unit_of_work
 from service.settings import Settings
 from tests.integration.api.severable import SeverableWay
 from tests.integration.api.world import Caller, Tenant, World, exception, refused
@@ -120,13 +121,10 @@ def test_without_redis_nobody_is_limited_and_the_log_says_so_once(
 def test_a_revoked_key_is_refused_by_a_process_that_never_saw_it(
     world: World, tenant: Tenant, migrated: Settings
 ) -> None:
-    world_key = tenant.keys["operator"]
-    from service.persistence.unit_of_work import unit_of_work
-
     with unit_of_work(world.system) as transaction:
         transaction.run(
             "UPDATE api_keys SET revoked_at = now() WHERE tenant_id = %(t)s AND role = 'operator'",
             {"t": tenant.tenant_id},
         )
-    refused(Caller(create_app(migrated).test_client(), world_key).get("/ledger"), 401, "unauthenticated")
+    refused(Caller(create_app(migrated).test_client(), tenant.keys["operator"]).get("/ledger"), 401, "unauthenticated")
     assert Caller(create_app(migrated).test_client(), tenant.keys["admin"]).get("/ledger").status_code == 200
