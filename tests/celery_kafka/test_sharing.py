@@ -67,9 +67,9 @@ def test_two_workers_share_a_queue(both_at_work: KafkaTestSetup) -> None:
 def test_tasks_of_one_routing_key_are_worked_one_after_the_other(
     both_at_work: KafkaTestSetup, redis_container: RedisContainer
 ) -> None:
-    # given eight keys whose tasks are sent in turns
+    # given eight keys, and for each a row of tasks that are sent right behind one another
     keys = [f"order-{n}" for n in range(8)]
-    steps = [(key, number) for number in range(10) for key in keys]
+    steps = [(key, number) for key in keys for number in range(10)]
     sent = [_send(both_at_work.call("step", key, number), key) for key, number in steps]
     # when two workers with two processes each work them
     done = [result.get(timeout=RESULT_SECONDS) for result in sent]

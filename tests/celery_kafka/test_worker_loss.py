@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 
 import pytest
 
@@ -12,14 +13,18 @@ from tests.celery_kafka.vendors.setup import RESULT_SECONDS, KafkaTestSetup
 
 pytestmark = [pytest.mark.kafka, pytest.mark.stack]
 
+_SEVERAL_COMMITS = 1.0
+"""Seconds; the transport commits ten times in it."""
+
 
 def test_a_task_whose_worker_was_killed_runs_to_its_end_after_the_restart(
     celery_setup: KafkaTestSetup, redis_container: RedisContainer
 ) -> None:
-    # given a late-acknowledged task in the middle of its work, and others behind it
+    # given a late-acknowledged task in the middle of its work, while others finish for long enough to be committed
     journal = Journal(redis_container)
     held = celery_setup.call("hold", "survivor", 60).apply_async()
     journal.wait_for_begin("survivor")
+    _work_for(celery_setup, _SEVERAL_COMMITS)
     # when the worker is killed, something more is sent, and the worker comes back
     celery_setup.worker.kill("SIGKILL")
     assert celery_setup.worker.container.exit_code == -signal.SIGKILL
@@ -47,3 +52,10 @@ def test_a_worker_told_to_stop_finishes_what_it_is_doing(
     assert celery_setup.worker.container.wait() == 0
     assert held.get(timeout=RESULT_SECONDS) == 1
     assert journal.begun("polite") == 1
+
+
+def _work_for(setup: KafkaTestSetup, seconds: float) -> None:
+    """Have the worker finish one task after the other."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        setup.call("add", 1, 1).apply_async().get(timeout=RESULT_SECONDS)

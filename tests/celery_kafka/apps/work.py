@@ -96,6 +96,6 @@ def step(self: Task, key: str, number: int) -> dict[str, Any]:
     journal = f"{_prefix}journal:{key}"
     with _redis() as redis:
         redis.rpush(journal, f"{number} begins")
-        time.sleep(0.01)
+        time.sleep(0.02)
         redis.rpush(journal, f"{number} ends")
     return {"key": key, "worker": self.request.hostname}
