@@ -7,7 +7,6 @@ there is something to complain about.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,7 +26,9 @@ MAX_DEPTH = 32
 MAX_KEYS = 10_000
 """Object members, all levels together."""
 
-_LONG_NUMBER = re.compile(rb"\d{19}")
+_LONG_NUMBER = b"0" * 19
+_ZEROED = bytes.maketrans(b"123456789", b"000000000")
+"""Every digit a zero: then a long number is found by a search for bytes, ten times as fast as by a pattern."""
 _NUL_ESCAPE = rb"\u0000"
 _SMALLEST, _GREATEST = -(2**63), 2**64 - 1
 _Path = tuple[str | int, ...]
@@ -75,7 +76,7 @@ def parse(body: bytes) -> Parsed:
     """
     try:
         value = orjson.loads(body)
-        long_numbers = _LONG_NUMBER.search(body) is not None
+        long_numbers = _LONG_NUMBER in body.translate(_ZEROED)
         if long_numbers:
             value = json.loads(body, parse_int=_integer)
     except RecursionError:

@@ -53,7 +53,6 @@ def post_batch() -> Response:
     """Take many exceptions in with one transaction; the faulty ones are told apart."""
     caller = caller_with(Role.INGEST)
     key = idempotency_key()
-    answers: list[str | ProblemError | None]
     values, answers = _read_batch()
     good = _validated(values, answers, caller)
     services().rates.take(caller.tenant_id, max(1, len(good)))
