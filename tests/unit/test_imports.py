@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sysconfig
 import tomllib
 from pathlib import Path
 
 import pytest
-from importlinter import cli
 
 PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 
@@ -15,4 +16,7 @@ RULES = [contract["id"] for contract in tomllib.loads(PYPROJECT.read_text())["to
 
 @pytest.mark.parametrize("rule", RULES)
 def test_no_import_breaks_the_rule(rule: str) -> None:
-    assert cli.lint_imports(config_filename=str(PYPROJECT), limit_to_contracts=(rule,), no_cache=True) == 0
+    # A process of its own: the linter configures logging for everybody.
+    command = [Path(sysconfig.get_path("scripts")) / "lint-imports", "--no-cache", "--contract", rule]
+    done = subprocess.run(command, cwd=PYPROJECT.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

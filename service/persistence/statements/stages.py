@@ -7,6 +7,15 @@ returned. Stage 5 is `guard.FINISHED`.
 
 from __future__ import annotations
 
+GUARD = """AND CASE WHEN e.sequence = d.sequence AND e.stage = %(stage)s
+                      AND e.status NOT IN ('DEAD_LETTERED', 'DISCARDED') THEN true ELSE false END"""
+"""The guard under the row's lock.
+
+It is wrapped in CASE to be opaque to the planner. As plain comparisons it makes a table without statistics (a new
+database) look as if one row matched, and the join is then planned as the product of batch and table; a list of
+statuses also tempts it to walk every row in flight by the status index instead of probing the primary key.
+"""
+
 _LOAD = """
 -- Locks the batch's rows in id order, so that workers holding overlapping batches (a redelivery after a
 -- rebalance) queue up behind one another instead of deadlocking.
@@ -34,8 +43,7 @@ LOAD_WITH_PLAN = _LOAD.format(plan="p.document AS plan, p.plan_id, s.orders", pl
 
 _APPLY = """
 -- The rows are already locked by the load of the same transaction, except when a zombie got here: then the
--- WHERE decides, under the lock the UPDATE takes. The status is excluded rather than listed, because a list
--- would tempt the planner to walk every row in flight by the status index instead of probing the primary key.
+-- WHERE decides, under the lock the UPDATE takes.
 WITH decided AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(decisions)s::json) AS d(
         id uuid, sequence int, attempt smallint, finished text, event_count int, events json,
@@ -57,8 +65,8 @@ WITH decided AS MATERIALIZED (
            tenant_version = COALESCE(d.tenant_version, e.tenant_version){assignments},
            updated_at = %(now)s
       FROM decided d
-     WHERE e.exception_id = d.id AND e.sequence = d.sequence AND e.stage = %(stage)s
-       AND e.status NOT IN ('DEAD_LETTERED', 'DISCARDED'){condition}
+     WHERE e.exception_id = d.id
+       {guard}{condition}
     RETURNING e.exception_id, e.tenant_id, e.sequence, e.last_sequence, e.stage AS stage_now,
               e.position - d.event_count AS base, e.trace_id, e.domain_version, e.tenant_version, d.attempt, d.events
 ), logged AS (
@@ -99,7 +107,8 @@ _SETTLED_BEFORE = """, settled AS (
        SET state = d.settle_state, output = d.settle_output, error = d.settle_error, lease_until = NULL,
            finished_at = CASE WHEN d.settle_state = 'intent' THEN NULL ELSE %(now)s END
       FROM decided d
-     WHERE t.idempotency_key = d.settle_key AND t.state = 'sent' AND t.attempt = d.settle_attempt
+     WHERE t.idempotency_key = d.settle_key
+       AND CASE WHEN t.state = 'sent' AND t.attempt = d.settle_attempt THEN true ELSE false END
     RETURNING t.idempotency_key
 )"""
 
@@ -120,6 +129,7 @@ _EFFECTS_AFTER = """, stepped AS (
 )"""
 
 APPLY_INTAKE = _APPLY.format(
+    guard=GUARD,
     columns="raw_payload jsonb, redacted_payload jsonb",
     assignments=""",
            raw_payload = COALESCE(d.raw_payload, e.raw_payload),
@@ -128,11 +138,12 @@ APPLY_INTAKE = _APPLY.format(
     condition="",
     after="",
 )
-APPLY_TRIAGE = _APPLY.format(columns="stay boolean", assignments="", before="", condition="", after="")
+APPLY_TRIAGE = _APPLY.format(guard=GUARD, columns="stay boolean", assignments="", before="", condition="", after="")
 APPLY_POLICY = _APPLY.format(
-    columns="approval_reason text", assignments="", before="", condition="", after=_APPROVALS_AFTER
+    guard=GUARD, columns="approval_reason text", assignments="", before="", condition="", after=_APPROVALS_AFTER
 )
 APPLY_PLAYBOOK = _APPLY.format(
+    guard=GUARD,
     columns="plan jsonb, plan_id uuid, steps_plan_id uuid, completed int[], completed_by text",
     assignments="",
     before="",
@@ -140,6 +151,7 @@ APPLY_PLAYBOOK = _APPLY.format(
     after=_PLANS_AFTER,
 )
 APPLY_TOOL = _APPLY.format(
+    guard=GUARD,
     columns="""steps_plan_id uuid, completed int[],
         settle_key uuid, settle_attempt smallint, settle_state text, settle_output jsonb, settle_error text,
         send_key uuid, send_step int, send_tool text, send_attempt smallint, send_lease_until timestamptz""",
@@ -179,8 +191,9 @@ WITH decided AS MATERIALIZED (
 ), moved AS (
     UPDATE exceptions e
        SET attempt = d.attempt, retry_at = d.retry_at, position = e.position + 1, updated_at = %(now)s
-      FROM decided d WHERE e.exception_id = d.id AND e.sequence = d.sequence AND e.stage = %(stage)s
-       AND e.status NOT IN ('DEAD_LETTERED', 'DISCARDED')
+      FROM decided d
+     WHERE e.exception_id = d.id
+       {guard}
     RETURNING e.*, d.data
 )
 INSERT INTO events (exception_id, position, occurred_at, tenant_id, sequence, stage, attempt, type, trace_id,
@@ -188,7 +201,7 @@ INSERT INTO events (exception_id, position, occurred_at, tenant_id, sequence, st
 SELECT exception_id, position, %(now)s, tenant_id, sequence, stage, attempt, 'RetryScheduled', trace_id,
        domain_version, tenant_version, data::jsonb
   FROM moved
-"""
+""".replace("{guard}", GUARD)
 
 DEAD_LETTER = """
 -- The event stays unfinished: its row keeps sequence and stage, so every later event of the exception waits.
@@ -200,8 +213,8 @@ WITH decided AS MATERIALIZED (
        SET status = 'DEAD_LETTERED', attempt = d.attempts, retry_at = NULL, position = e.position + 1,
            updated_at = %(now)s
       FROM decided d
-     WHERE e.exception_id = d.id AND e.sequence = d.sequence AND e.stage = %(stage)s
-       AND e.status NOT IN ('DEAD_LETTERED', 'DISCARDED')
+     WHERE e.exception_id = d.id
+       {guard}
     RETURNING e.*, d.error_class, d.message, d.attempts
 ), kept AS (
     INSERT INTO dead_letters (exception_id, sequence, position, tenant_id, stage, error_class, message, attempts,
@@ -214,4 +227,4 @@ SELECT exception_id, position, %(now)s, tenant_id, sequence, stage, attempts, 'D
        domain_version, tenant_version,
        jsonb_build_object('errorClass', error_class, 'message', message, 'attempts', attempts)
   FROM moved
-"""
+""".replace("{guard}", GUARD)
