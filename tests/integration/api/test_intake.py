@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 import pytest
 
+from service.devstack.waiting import wait_until
 from service.persistence.database import Role, connect_listener
 from service.persistence.ingestion import lane_of
 from service.settings import Settings
@@ -89,8 +90,12 @@ def test_a_dispatcher_is_woken_when_work_was_committed(migrated: Settings, calle
         # when an exception is accepted
         caller.accepted()
         # then it is told
-        listener.poll()
-        assert [notice.channel for notice in listener.notifies] == ["outbox"]
+
+        def untold() -> str | None:
+            listener.poll()
+            return None if [notice.channel for notice in listener.notifies] == ["outbox"] else "nobody told it"
+
+        wait_until(untold, "the notice", 10)
     finally:
         listener.close()
 
