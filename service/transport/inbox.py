@@ -83,7 +83,10 @@ class Inbox:
 
     def finish(self, tag: str) -> Held | None:
         """The record is done with. None when its partition has left: then nothing is done."""
-        held = self._release(tag, finished=True)
+        with self._lock:
+            held = self._out.pop(tag, None)
+            if held is not None:
+                self._free_lane_of(held)
         if held is None:
             self._counters.add("acks_fenced")
             return None
@@ -210,16 +213,12 @@ class Inbox:
         self._out[held.tag] = held
         return held
 
-    def _release(self, tag: str, *, finished: bool) -> Held | None:
-        with self._lock:
-            held = self._out.pop(tag, None)
-            if held is not None and finished:
-                if self._lanes[held.lane]:
-                    self._ready.setdefault(held.topic, deque()).append(held.lane)
-                else:
-                    del self._lanes[held.lane]
-                self._returned.notify_all()
-            return held
+    def _free_lane_of(self, held: Held) -> None:
+        if self._lanes[held.lane]:
+            self._ready.setdefault(held.topic, deque()).append(held.lane)
+        else:
+            del self._lanes[held.lane]
+        self._returned.notify_all()
 
     def _forget(self, held: Held) -> None:
         lane = self._lanes[held.lane]

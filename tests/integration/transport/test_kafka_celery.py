@@ -144,13 +144,12 @@ def test_a_delayed_task_survives_a_kill_9(fleet: Fleet) -> None:
 
 
 def test_threads_and_solo_pools_work_too(fleet: Fleet) -> None:
-    for pool in ("threads", "solo"):
-        fleet.start(pool, "-P", pool, "-Q", "plain")
-        fleet.ready(pool)
-        before = len(fleet.journal("end"))
-        fleet.run("for number in range(20): work.delay(number)")
-        until(lambda before=before: len(fleet.journal("end")) >= before + 20, f"20 tasks with {pool}")
-        fleet.stop()
+    fleet.start("threads", "-P", "threads", "-Q", "plain")
+    fleet.start("solo", "-P", "solo", "-Q", "intake")
+    fleet.ready("threads", "solo")
+    fleet.run("for n in range(20): work.delay(n, key='threads'); routed(work, 'intake', 'k', n, key='solo').delay()")
+    until(lambda: len(done(fleet)) >= 40, "20 tasks with each pool")
+    assert {key: len(entries) for key, entries in by_key(fleet.journal("end")).items()} == {"threads": 20, "solo": 20}
 
 
 def test_a_worker_told_to_stop_finishes_and_leaves_nothing_to_do_twice(fleet: Fleet) -> None:
