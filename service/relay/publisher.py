@@ -37,6 +37,8 @@ _PRODUCER = {
     "queue.buffering.max.kbytes": 65_536,
     "reconnect.backoff.max.ms": 1_000,
     "delivery.report.only.error": True,
+    # Its own lines about every refused connection would fill the log; error_cb keeps the last, for our message.
+    "log_level": 2,
     # As Java clients do it, so that consumers may join by key.
     "partitioner": "murmur2_random",
 }
@@ -76,7 +78,7 @@ class Publisher:
             except BufferError:
                 self._wait(len(self._producer) - 1)
             except KafkaException as error:
-                raise KafkaUnavailableError(str(error.args[0])) from error
+                raise KafkaUnavailableError(error.args[0].str()) from error
         self._sent += 1
         if self._sent % _SERVE_EVERY == 0:
             self._producer.poll(0)
@@ -112,9 +114,9 @@ class Publisher:
 
     def _delivered(self, error: KafkaError | None, _message: Message) -> None:
         if error is not None and self._fault is None:
-            self._fault = str(error)
+            self._fault = error.str()
 
     def _failed(self, error: KafkaError) -> None:
-        self._last_error = str(error)
+        self._last_error = error.str()
         if error.fatal():
-            self._fault = str(error)
+            self._fault = error.str()

@@ -41,7 +41,8 @@ def ensure_topics(client: Mapping[str, Any], names: Iterable[str], shape: TopicS
                 _accept(made.exception(REQUEST_SECONDS + 1))
     except KafkaException as error:
         # The exception only says that nobody answered; why is told to the callback alone.
-        raise KafkaUnavailableError(str(errors[-1] if errors else error.args[0])) from error
+        admin.poll(0)
+        raise KafkaUnavailableError((errors[-1] if errors else error.args[0]).str()) from error
 
 
 def _accept(error: BaseException | None) -> None:
