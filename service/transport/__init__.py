@@ -34,7 +34,7 @@ Threads and what each owns::
           │   ▲                                     └─ Commits, pauses, rebalances
           │   └── Wakeup (pipe) ◄── set by every thread that has something to deliver
           ├── Listener (lock) ◄─────── thread "kafka-listener"                     owns Consumer 2 (broadcasts)
-          └── Mover ◄───────────────── GroupConsumer "kafka-<group>.delays"        owns Consumer 3 (delay topics)
+          └── Mover ◄───────────────── GroupConsumer "kafka-<prefix>_delays"      owns Consumer 3 (delay topics)
 
 A Consumer is touched by its thread only; others leave wishes (topics, stop). Locks are never held while calling
 librdkafka or a callback. A forked child owns none of this: it starts anew when it first publishes, and the parent's

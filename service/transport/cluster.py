@@ -50,6 +50,7 @@ class Cluster:
         Raises:
             BrokerUnavailable: it does not; the message holds the cause librdkafka told last.
         """
+        self.last_error = ""
         try:
             if self._warm:
                 self.topics.metadata()
@@ -57,6 +58,7 @@ class Cluster:
                 self.publisher.warm_up(self.options.request_timeout)
                 self._warm = True
         except KafkaException as failure:
+            self.publisher.serve()
             cause = self.last_error or failure.args[0].str()
             raise BrokerUnavailable(self.options.bootstrap_servers, "connecting", cause) from failure
 

@@ -52,6 +52,10 @@ class Names:
         """Topic where messages wait ``seconds``."""
         return f"{self._prefix}_wait.{round(seconds * 1000)}"
 
+    def mover_group(self) -> str:
+        """Consumer group of the movers: one per prefix, since the delay topics are, whatever the queues' groups."""
+        return f"{self._prefix}_delays"
+
     def _checked(self, name: str, topic: str) -> str:
         if len(topic) > _LONGEST:
             raise BadName(f"the name {name!r} needs a topic name of {len(topic)} characters; Kafka allows {_LONGEST}")

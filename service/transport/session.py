@@ -250,6 +250,6 @@ class Session:
             ensure_delay_topics(self.cluster)
             route = route_of(self.cluster)
             mover = Mover(self.cluster, route, self._inbox.failed)
-            self._mover = GroupConsumer(self.cluster, f"{self.cluster.options.group_id}.delays", mover)
+            self._mover = GroupConsumer(self.cluster, self.cluster.names.mover_group(), mover)
             self._mover.want(route.topics)
             self._mover.start()

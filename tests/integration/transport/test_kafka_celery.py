@@ -131,7 +131,7 @@ def test_a_delayed_task_survives_a_kill_9(fleet: Fleet) -> None:
     fleet.corner.options["consumer_config"] = {"group.instance.id": "slot-1"}
     fleet.start("only")
     fleet.ready("only")
-    until(lambda: "group.delays: assigned" in fleet.log("only"), "the worker moves delayed tasks")
+    until(lambda: "_delays: assigned" in fleet.log("only"), "the worker moves delayed tasks")
     fleet.run("import time\nfor _ in range(5): on_time.apply_async((time.time() + 4,), countdown=4)")
     # when the worker is killed and restarted in place
     fleet.kill("only")
