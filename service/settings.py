@@ -38,12 +38,13 @@ class Settings(BaseModel):
     """Partitions of each stage topic: the most worker processes that can share one stage."""
     replication_factor: int = Field(default=1, ge=1, le=7)
     lanes: int = Field(default=4, ge=1, le=256)
-    """Work is dispatched in this many lanes; each is leased by one dispatcher at a time."""
+    """Work is dispatched in this many lanes, each leased by one dispatcher at a time. As many as there are worker
+    processes serves best: fewer leave some idle, more make batches smaller and every exception dearer."""
     lane_lease_seconds: float = Field(default=5.0, gt=0)
     """How long a dead dispatcher's lanes stay unserved."""
     batch_size: int = Field(default=500, ge=1, le=1000)
     """The most exceptions of one batch, hence of one Celery message."""
-    batches_in_flight: int = Field(default=2, ge=1, le=64)
+    batches_in_flight: int = Field(default=1, ge=1, le=64)
     """Batches of one lane under way at once. Further work gathers in the outbox, so batches grow with load."""
     reconcile_after_seconds: float = Field(default=30.0, gt=0)
     """An exception that is due to move and has not for this long is made ready again."""

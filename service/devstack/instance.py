@@ -140,6 +140,8 @@ class Instance:
             "DATABASE_OWNER_URL": self.owner_url,
             "KAFKA_BOOTSTRAP_SERVERS": self.address("kafka"),
             "REDIS_URL": self.redis_url,
+            # As many lanes as the stack has worker processes.
+            "SENTINAI_LANES": "2",
         }
         tool_server = self.url("tool-server")
         if tool_server is not None:
