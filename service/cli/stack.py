@@ -181,6 +181,9 @@ def _show_demo(instance: Instance) -> None:
     show_journey(DemoApi(api_url, key), instance.samples, lambda line: click.echo(line, err=True))
     click.echo("  Post one yourself:\n", err=True)
     click.echo(f"  {curl_line(api_url, key, instance.samples['straight'])}\n", err=True)
+    click.echo("  and see what became of it, in another terminal:\n", err=True)
+    click.echo(f'  eval "$(.venv/bin/sentinai stack env --name {instance.name})"', err=True)
+    click.echo("  .venv/bin/sentinai exceptions list\n  .venv/bin/sentinai ledger\n", err=True)
 
 
 def _print_status(instance: Instance, *, as_json: bool) -> None:
@@ -193,7 +196,7 @@ def _print_status(instance: Instance, *, as_json: bool) -> None:
     if stopped := [row.name for row in rows if row.state == "STOPPED"]:
         click.echo(f"  not started: {', '.join(stopped)}")
     described = status.describe(instance)
-    for key in ("api_url", "console_url", "flower_url", "tool_server_url", "kafka_bootstrap_servers"):
+    for key in ("api_url", "docs_url", "flower_url", "tool_server_url", "kafka_bootstrap_servers"):
         if described[key]:
             click.echo(f"  {key:<26}{described[key]}")
     for tenant, secrets in described["tenants"].items():

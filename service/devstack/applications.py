@@ -23,13 +23,12 @@ def commands(instance: Instance) -> dict[str, tuple[str, ...]]:
     """Every application process and its command line, in the order `status` lists them."""
     sentinai = (sys.executable, "-m", "service.cli")
     celery = (sys.executable, "-m", "celery", "-A", "tasks")
-    gunicorn = (sys.executable, "-m", "gunicorn", "service.api:create_app()")
+    gunicorn = (sys.executable, "-m", "gunicorn", "-c", "python:service.api.gunicorn_config")
     schedule = str(instance.data / "celerybeat-schedule")
     return {
         "api": (
-            *gunicorn,
-            *("-c", "python:service.api.gunicorn_config", "--bind", instance.address("api")),
-            *("--workers", str(API_PROCESSES), "--graceful-timeout", "4"),
+            *(*gunicorn, "service.api:create_app()", "--bind", instance.address("api")),
+            *("--workers", str(API_PROCESSES), "--graceful-timeout", "5"),
         ),
         "dispatcher": (*sentinai, "dispatch"),
         "relay": (*sentinai, "relay"),
@@ -39,7 +38,11 @@ def commands(instance: Instance) -> dict[str, tuple[str, ...]]:
             *("--loglevel", "INFO", "-E"),
         ),
         "beat": (*celery, "beat", "-s", schedule, "--pidfile=", "--loglevel", "INFO"),
-        "flower": (*celery, "flower", f"--address={HOST}", f"--port={instance.ports['flower']}"),
+        "flower": (
+            *(*celery, "flower", f"--address={HOST}", f"--port={instance.ports['flower']}"),
+            # What a task works is its arguments: how many exceptions, which lane, which tenants.
+            "--tasks_columns=name,args,state,received,runtime,worker,uuid",
+        ),
     }
 
 
@@ -51,7 +54,8 @@ def programs(instance: Instance, project: Path) -> list[Program]:
 
 def application_environment(instance: Instance) -> Mapping[str, str]:
     """What every application process finds in its environment."""
-    return {**instance.environment(), "PYTHONUNBUFFERED": "1"}
+    # Flower's API answers without a login here: it listens on loopback only.
+    return {**instance.environment(), "PYTHONUNBUFFERED": "1", "FLOWER_UNAUTHENTICATED_API": "true"}
 
 
 def tool_server_program(instance: Instance, project: Path) -> Program:

@@ -35,7 +35,9 @@ def describe(instance: Instance) -> dict[str, Any]:
         "profile": instance.profile.value,
         "running": bool(live),
         "api_url": api,
-        "console_url": f"{api}/console" if api else None,
+        "docs_url": f"{api}/docs" if api else None,
+        # There is no console yet.
+        "console_url": None,
         "flower_url": instance.url("flower") if "flower" in live else None,
         "database_url": instance.database_url,
         "database_owner_url": instance.owner_url,
