@@ -113,7 +113,13 @@ def show_status(profile: str, name: str | None, as_json: bool) -> None:
 @_name_option
 def env(profile: str, name: str | None) -> None:
     """Print the environment that uses this instance, passwords included, for a shell to evaluate."""
-    for variable, value in _existing(name, profile).environment().items():
+    instance = _existing(name, profile)
+    variables = instance.environment()
+    if instance.tenants:
+        # So that `sentinai exceptions` speaks for the first demo tenant.
+        variables["SENTINAI_API_URL"] = str(instance.url("api"))
+        variables["SENTINAI_API_KEY"] = next(iter(instance.tenants.values()))["api_key"]
+    for variable, value in variables.items():
         click.echo(f"export {variable}={shlex.quote(value)}")
 
 

@@ -9,12 +9,18 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+
+import psycopg2
 
 from service.devstack import kafka, postgres, redis_server
 from service.devstack.applications import application_environment
 from service.devstack.instance import Instance
+from service.persistence.database import DatabaseUnavailableError, Role, connect_listener
+from service.relay.log import EventLog
+from service.relay.topics import EVENTS_TOPIC
 
 _APPLICATION_SECONDS = 150
 """Idle machines need 10; this one is for a machine that runs a test suite and a load test beside it."""
@@ -43,8 +49,10 @@ def service_checks(instance: Instance) -> dict[str, Check]:
 
 
 def application_checks(instance: Instance, project: Path) -> dict[str, Check]:
-    """The checks of application processes that can be asked; for the others, staying up has to do."""
+    """The checks of application processes that can be asked; for beat, staying up has to do."""
     return {
+        "dispatcher": Check(lambda: dispatcher_missing(instance), _APPLICATION_SECONDS),
+        "relay": Check(lambda: relay_missing(instance), _APPLICATION_SECONDS),
         "api": Check(lambda: http_missing(instance.url("api", "/readyz")), _APPLICATION_SECONDS),
         "flower": Check(lambda: http_missing(instance.url("flower", "/")), _APPLICATION_SECONDS),
         "worker": Check(lambda: worker_missing(instance, project), _APPLICATION_SECONDS),
@@ -55,6 +63,26 @@ def worker_missing(instance: Instance, project: Path) -> str | None:
     """None when a worker answers the fleet's ping."""
     command = (sys.executable, "-m", "service.devstack.worker_ping", "8")
     return command_missing(command, application_environment(instance), project)
+
+
+def dispatcher_missing(instance: Instance) -> str | None:
+    """None when every lane is leased by a living dispatcher."""
+    try:
+        with closing(connect_listener(instance.database_url, Role.SYSTEM)) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT count(*), count(*) FILTER (WHERE leased_until > now()) FROM lanes")
+            lanes, served = cursor.fetchone() or (0, 0)
+    except (DatabaseUnavailableError, psycopg2.Error) as error:
+        return str(error)
+    return None if lanes and lanes == served else f"{served} of {lanes} lanes are served"
+
+
+def relay_missing(instance: Instance) -> str | None:
+    """None when a relay leads the default cursor."""
+    try:
+        with closing(EventLog(connect_listener(instance.database_url, Role.SYSTEM), EVENTS_TOPIC)) as log:
+            return None if log.lag().has_leader else "no relay leads yet"
+    except (DatabaseUnavailableError, psycopg2.Error) as error:
+        return str(error)
 
 
 def http_missing(url: str | None) -> str | None:
