@@ -96,7 +96,7 @@ def test_packs_are_loaded_as_versions_and_the_same_content_stays_the_same(
     # when they are loaded twice, and then changed
     first = told(sentinai(*load, str(domain), str(own)))
     again = told(sentinai(*load, str(domain), str(own)))
-    own.write_text(own.read_text("utf-8").replace("50", "60"), "utf-8")
+    own.write_text(own.read_text("utf-8").replace("Second: 50", "Second: 60"), "utf-8")
     changed = told(sentinai(*load, str(own)))
     # then only the change is a new version, and the one that is active
     assert [(one["version"], one["new"]) for one in first] == [(1, True), (1, True)]
