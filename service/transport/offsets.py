@@ -93,7 +93,7 @@ class Ledger:
         if start is None or end is None:
             return None
         spans = _gaps(list(self._unfinished), end)
-        spans += [span for span in self._islands.spans if span[0] >= end]
+        spans += [(max(first, end), last) for first, last in self._islands.spans if last >= end]
         return Progress(start, _write(start, self._reached, spans))
 
 

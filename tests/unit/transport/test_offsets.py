@@ -90,6 +90,26 @@ def test_metadata_stays_within_what_the_broker_takes() -> None:
     assert 500 < len(islands) < 10_000
 
 
+def test_an_island_that_is_half_passed_is_kept_whole() -> None:
+    # given a commit that says: 0 is open, 1 to 3 are finished
+    ledger = Ledger(committed=0)
+    for offset in range(4):
+        ledger.receive(offset)
+    for offset in (1, 2, 3):
+        ledger.finish(offset)
+    before = ledger.progress()
+    assert before is not None
+    # when the next owner has come as far as the island's first offset, and hands over again
+    heir = Ledger(before.offset, before.metadata)
+    heir.receive(0)
+    heir.receive(1)
+    after = heir.progress()
+    # then the rest of the island is not forgotten
+    assert after is not None
+    islands = read_islands(after.offset, after.metadata)
+    assert [offset for offset in range(4) if offset in islands] == [1, 2, 3]
+
+
 @given(
     base=st.integers(0, 2**40),
     lengths=st.lists(st.tuples(st.integers(1, 5000), st.integers(1, 5000)), max_size=50),
