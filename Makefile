@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 # Two `make` at once must not install into one .venv; where there is no flock, start them one after the other.
 LOCK := $(if $(shell command -v flock),flock .stack/install.lock,)
 
-.PHONY: help install run test test-unit lint types bench clean
+.PHONY: help install run test test-unit lint types bench mutations clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make lint       check style and form"
 	@echo "make types      check types"
 	@echo "make bench      measure throughput and latency"
+	@echo "make mutations  take guards out one at a time and see their tests fail"
 	@echo "make clean      end the stacks of this clone and delete what was made (caches of the user stay)"
 
 install:
@@ -45,6 +46,9 @@ lint: install
 
 types: install
 	@$(BIN)/mypy
+
+mutations: install
+	@$(BIN)/python -m tests.mutations $(MUTATION)
 
 bench: install
 	@$(BIN)/sentinai bench $(BENCH_ARGS)

@@ -1,7 +1,7 @@
 """The reconciler: finds exceptions that should move and do not, and puts them back into the outbox.
 
 It covers what nothing else notices: a message that was lost, a retry whose publishing failed, a worker that
-died after its commit. When it is wrong, the guard drops the second copy.
+died after its commit, work in a lane that no dispatcher serves. When it is wrong, the guard drops the second copy.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ def reconcile(engine: Engine, after_seconds: float, now: datetime) -> int:
     """Make what has not moved for `after_seconds` ready again; how many exceptions that was."""
     with unit_of_work(engine) as transaction:
         parameters = {"now": now, "after": after_seconds, "limit": AT_ONCE}
-        found = len(transaction.rows(sql.RECONCILE, parameters))
+        found = transaction.run(sql.RELANE, parameters)
+        found += len(transaction.rows(sql.RECONCILE, parameters))
         if found:
             transaction.run("SELECT pg_notify('outbox', '')")
     return found

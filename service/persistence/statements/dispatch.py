@@ -99,6 +99,17 @@ ON CONFLICT (exception_id, sequence) DO UPDATE SET ready = true
 RETURNING tenant_id
 """
 
+RELANE = """
+-- Work in a lane that no dispatcher knows (the API was told of more lanes than the dispatchers) goes to one that is
+-- served. Only what has waited long enough: until then a dispatcher with the new number may be starting.
+UPDATE outbox o
+   SET lane = (SELECT min(lane) FROM lanes)
+  FROM exceptions e
+ WHERE e.exception_id = o.exception_id AND o.ready
+   AND o.lane NOT IN (SELECT lane FROM lanes) AND EXISTS (SELECT FROM lanes)
+   AND e.updated_at < %(now)s - make_interval(secs => %(after)s)
+"""
+
 ENSURE_PARTITIONS = """
 SELECT ensure_event_partitions((%(now)s AT TIME ZONE 'UTC')::date, %(months)s)
 """

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Engine
 
+from service.dispatch.lanes import LaneLeases
 from service.domain.events import EventType
 from service.domain.exceptions import InputType, Stage
 from service.engine import reconciliation
@@ -59,8 +60,10 @@ def tenant(system: Engine) -> TestTenant:
     return new_tenant(system)
 
 
-def accept(engine: Engine, tenant: TestTenant, name: str = "internal", **payload: Any) -> Reference:
-    """Take an exception in, as the API does, without a dispatcher noticing."""
+def accept(
+    engine: Engine, tenant: TestTenant, name: str = "internal", *, taken: bool = True, **payload: Any
+) -> Reference:
+    """Take an exception in, as the API does, in a lane of its own; `taken` from the outbox as by a dispatcher."""
     body = sample(name, **payload)
     exception_id = new_id()
     item = NewException(
@@ -75,7 +78,8 @@ def accept(engine: Engine, tenant: TestTenant, name: str = "internal", **payload
     )
     with unit_of_work(engine, [tenant.tenant_id]) as transaction:
         Ingestion(transaction, tenant.tenant_id, datetime.now(UTC)).accept([item])
-    take_from_outbox(engine, tenant, exception_id)
+    if taken:
+        take_from_outbox(engine, tenant, exception_id)
     return Reference(tenant.tenant_id, exception_id, 1)
 
 
@@ -225,6 +229,21 @@ def test_the_reconciler_finds_what_was_lost_and_leaves_what_waits(
     # then the lost one is ready again from the stage it is at, and the waiting one is left alone
     assert outbox(system, stuck) == [(1, True)]
     assert outbox(system, waiting) == []
+
+
+def test_work_in_a_lane_that_nobody_serves_is_moved_to_one_that_is(
+    system: Engine, application: Engine, tenant: TestTenant
+) -> None:
+    # given an exception whose lane no dispatcher knows, as after the API alone was told of more lanes
+    LaneLeases(system, "nobody", 1.0).ensure(2)
+    reference = accept(application, tenant, taken=False)
+    # when the reconciler looks a minute later
+    reconciliation.reconcile(system, after_seconds=30, now=datetime.now(UTC) + timedelta(minutes=1))
+    # then the work is in a lane that is served
+    with unit_of_work(system) as transaction:
+        statement = "SELECT lane FROM outbox WHERE exception_id = %(id)s"
+        lanes = [row.lane for row in transaction.rows(statement, {"id": str(reference.exception_id)})]
+    assert lanes in ([0], []), "a dispatcher of another test may have taken it already"
 
 
 def test_a_reference_under_another_tenant_s_name_finds_nothing(

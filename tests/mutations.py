@@ -1,0 +1,208 @@
+"""`make mutations`: takes one guard out at a time, in a copy of the tree, and expects its tests to fail.
+
+A guard whose removal no test notices is a promise that nobody keeps. The last line counts them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.devstack.instance import load
+
+PROJECT = Path(__file__).resolve().parents[1]
+STACK = f"test-{os.getpid()}"
+
+STAGES = "service/persistence/statements/stages.py"
+DISPATCH = "service/persistence/statements/dispatch.py"
+ENGINE = "tests/integration/engine"
+FAIRNESS = "tests/integration/dispatch/test_fairness.py"
+LANES = "tests/integration/dispatch/test_lanes.py"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A guard taken out: which words of which file become which, and the tests that must notice."""
+
+    promise: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTATIONS = (
+    Mutation(
+        "a delivery for another position is not applied",
+        "service/domain/guard.py",
+        "if delivered == actual:",
+        "if delivered.sequence == actual.sequence:",
+        "tests/unit/domain/test_sequence_guard.py",
+    ),
+    Mutation(
+        "a zombie cannot write, whatever it decided",
+        STAGES,
+        "AND CASE WHEN e.sequence = d.sequence AND e.stage = %(stage)s",
+        "AND CASE WHEN true",
+        ENGINE,
+    ),
+    Mutation(
+        "a dead letter fences its exception",
+        "service/persistence/ingestion.py",
+        "return self.stage == FINISHED",
+        "return True",
+        ENGINE,
+    ),
+    Mutation(
+        "the next input becomes ready when its predecessor is finished",
+        "service/persistence/stages.py",
+        "if m.last_sequence > m.sequence]",
+        "if m.last_sequence < m.sequence]",
+        ENGINE,
+    ),
+    Mutation(
+        "one bad exception does not hold up its batch",
+        "service/engine/runner.py",
+        "self._failures.append(Failure(reference, error))",
+        "raise",
+        ENGINE,
+    ),
+    Mutation(
+        "what was lost is found again",
+        DISPATCH,
+        "ON CONFLICT (exception_id, sequence) DO UPDATE SET ready = true\nRETURNING tenant_id",
+        "ON CONFLICT (exception_id, sequence) DO NOTHING\nRETURNING exception_id",
+        ENGINE,
+    ),
+    Mutation(
+        "what is about to move is left alone",
+        DISPATCH,
+        "AND GREATEST(e.updated_at, e.retry_at) < %(now)s - make_interval(secs => %(after)s)",
+        "",
+        ENGINE,
+    ),
+    Mutation(
+        "tenants take turns",
+        DISPATCH,
+        "ORDER BY first.place, t.tenant_id",
+        "ORDER BY t.tenant_id, first.place",
+        FAIRNESS,
+    ),
+    Mutation(
+        "work whose predecessor is not finished stays",
+        DISPATCH,
+        "FROM outbox o WHERE o.lane = %(lane)s AND o.ready AND o.tenant_id = t.tenant_id",
+        "FROM outbox o WHERE o.lane = %(lane)s AND o.tenant_id = t.tenant_id",
+        FAIRNESS,
+    ),
+    Mutation(
+        "dispatchers share the lanes",
+        DISPATCH,
+        "FROM dispatchers WHERE seen_until > now()",
+        "FROM (SELECT 1) AS alone",
+        LANES,
+    ),
+    Mutation(
+        "a dead dispatcher's lanes are taken over",
+        DISPATCH,
+        "WHERE leased_until IS NULL OR leased_until <= now()",
+        "WHERE leased_until IS NULL",
+        LANES,
+    ),
+    Mutation(
+        "an effect in doubt is not repeated",
+        "service/engine/effect_ledger.py",
+        "Permission.SEND if call.idempotent else Permission.UNKNOWN",
+        "Permission.SEND",
+        "tests/unit/engine/test_effect_ledger.py",
+    ),
+    Mutation(
+        "a call under way is not made twice",
+        "service/engine/effect_ledger.py",
+        "if effect.lease_until is not None and effect.lease_until > now:",
+        "if False:",
+        "tests/unit/engine/test_effect_ledger.py",
+    ),
+    Mutation(
+        "only what is finished is committed",
+        "service/transport/offsets.py",
+        "return next(iter(self._unfinished), self._next)",
+        "return self._next",
+        "tests/unit/transport/test_offsets.py",
+    ),
+    Mutation(
+        "tools are not called on private addresses",
+        "service/tools/egress.py",
+        "return address.is_global and not address.is_multicast",
+        "return True",
+        "tests/unit/tools/test_egress.py",
+    ),
+    Mutation(
+        "a full lane lets work gather",
+        "service/dispatch/window.py",
+        "return max(0, self.limit - len(self._until))",
+        "return self.limit",
+        "tests/unit/dispatch/test_window.py",
+    ),
+    Mutation(
+        "imports point one way",
+        "service/domain/guard.py",
+        "from enum import Enum",
+        "from enum import Enum\n\nimport service.persistence  # noqa: F401",
+        "tests/unit/test_imports.py",
+    ),
+)
+
+
+def main() -> int:
+    """Run every mutation whose promise contains the words on the command line; the number that survived."""
+    wanted = " ".join(sys.argv[1:])
+    chosen = [mutation for mutation in MUTATIONS if wanted in mutation.promise]
+    survived = 0
+    with services() as environment, tempfile.TemporaryDirectory() as folder:
+        for mutation in chosen:
+            noticed = is_noticed(mutation, Path(folder) / "tree", environment)
+            survived += not noticed
+            print(f"{'noticed ' if noticed else 'SURVIVED'}  {mutation.promise}", flush=True)
+    print(f"{len(chosen)} guards taken out, {len(chosen) - survived} noticed, {survived} survived")
+    return survived
+
+
+@contextmanager
+def services() -> Iterator[dict[str, str]]:
+    """PostgreSQL, Kafka and Redis of this run, migrated by the unchanged tree."""
+    stack = [sys.executable, "-m", "service.cli", "stack"]
+    try:
+        subprocess.run([*stack, "up", "--services-only", "--detach", "--name", STACK], cwd=PROJECT, check=True)
+        instance = load(PROJECT / ".stack" / STACK)
+        assert instance is not None
+        yield {**os.environ, **instance.environment()}
+    finally:
+        subprocess.run([*stack, "down", "--remove", "--name", STACK], cwd=PROJECT, check=True)
+
+
+def is_noticed(mutation: Mutation, tree: Path, environment: dict[str, str]) -> bool:
+    """Whether the tests fail on a tree without the guard. Refuses a mutation that changes nothing."""
+    shutil.rmtree(tree, ignore_errors=True)
+    ignored = shutil.ignore_patterns(".git", ".venv", ".stack", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis")
+    shutil.copytree(PROJECT, tree, ignore=ignored)
+    file = tree / mutation.file
+    text = file.read_text("utf-8")
+    assert text.count(mutation.old) >= 1, f"{mutation.file} no longer says {mutation.old!r}; correct this list"
+    file.write_text(text.replace(mutation.old, mutation.new), "utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *mutation.tests.split()]
+    done = subprocess.run(
+        command, cwd=tree, env={**environment, "PYTHONPATH": str(tree)}, capture_output=True, check=False
+    )
+    return done.returncode == 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
