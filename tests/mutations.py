@@ -77,8 +77,8 @@ MUTATIONS = (
     Mutation(
         "what was lost is found again",
         DISPATCH,
-        "ON CONFLICT (exception_id, sequence) DO UPDATE SET ready = true\nRETURNING tenant_id",
-        "ON CONFLICT (exception_id, sequence) DO NOTHING\nRETURNING exception_id",
+        "WHERE e.status IN ('RECEIVED', 'IN_PROGRESS') AND e.stage < 5",
+        "WHERE false",
         ENGINE,
     ),
     Mutation(
@@ -98,8 +98,8 @@ MUTATIONS = (
     Mutation(
         "work whose predecessor is not finished stays",
         DISPATCH,
-        "FROM outbox o WHERE o.lane = %(lane)s AND o.ready AND o.tenant_id = t.tenant_id",
-        "FROM outbox o WHERE o.lane = %(lane)s AND o.tenant_id = t.tenant_id",
+        " AND o.ready",
+        "",
         FAIRNESS,
     ),
     Mutation(
