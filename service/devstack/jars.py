@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from jgo.constants import MAVEN_CENTRAL_URL
+
 from service.devstack import cache
 from service.devstack.errors import DownloadError
 
@@ -44,11 +46,8 @@ def read_list(distribution: str) -> tuple[Jar, ...]:
 
 
 def base_url(environ: Mapping[str, str]) -> str:
-    """Where jars are downloaded from: $SENTINAI_MAVEN_BASE_URL, else the checked-in source."""
-    if environ.get("SENTINAI_MAVEN_BASE_URL"):
-        return environ["SENTINAI_MAVEN_BASE_URL"].rstrip("/")
-    source = json.loads((_LISTS / "source.json").read_text(encoding="utf-8"))
-    return f"{source['scheme']}://{'.'.join(source['host'])}/{source['path']}"
+    """Where jars are downloaded from: $SENTINAI_MAVEN_BASE_URL, else where a Maven client looks by default."""
+    return (environ.get("SENTINAI_MAVEN_BASE_URL") or MAVEN_CENTRAL_URL).rstrip("/")
 
 
 def install(distribution: str, cache_folder: Path, environ: Mapping[str, str], say: Callable[[str], None]) -> Path:

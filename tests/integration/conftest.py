@@ -47,6 +47,14 @@ def migrated(stack: StackUnderTest) -> Settings:
     return load_settings(stack.environment)
 
 
+@pytest.fixture
+def system(migrated: Settings) -> Iterator[Engine]:
+    """The database as the SYSTEM role sees it: every tenant."""
+    engine = open_engine(migrated.database_url, Role.SYSTEM, pool_size=2)
+    yield engine
+    engine.dispose()
+
+
 @pytest.fixture(scope="session")
 def product(migrated: Settings, tool_server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     """The product with one process of every kind."""

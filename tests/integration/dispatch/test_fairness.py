@@ -7,10 +7,8 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine
 
-from service.persistence.database import Role, open_engine
 from service.persistence.statements import dispatch as sql
 from service.persistence.unit_of_work import as_json, unit_of_work
-from service.settings import Settings
 from service.wiring import new_id
 
 pytestmark = pytest.mark.stack
@@ -25,13 +23,11 @@ SELECT id, 1, tenant, %(lane)s, 0, ready
 """
 
 
-@pytest.fixture
-def system(migrated: Settings) -> Iterator[Engine]:
-    engine = open_engine(migrated.database_url, Role.SYSTEM, pool_size=2)
-    yield engine
-    with unit_of_work(engine) as transaction:
+@pytest.fixture(autouse=True)
+def an_empty_lane(system: Engine) -> Iterator[None]:
+    yield
+    with unit_of_work(system) as transaction:
         transaction.run("DELETE FROM outbox WHERE lane = %(lane)s", {"lane": LANE})
-    engine.dispose()
 
 
 def fill(engine: Engine, tenant: str, count: int, *, ready: bool = True) -> list[str]:

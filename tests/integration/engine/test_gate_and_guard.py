@@ -31,13 +31,11 @@ LANE = 251
 """A lane that no running dispatcher serves."""
 
 
-@pytest.fixture
-def system(migrated: Settings) -> Iterator[Engine]:
-    engine = open_engine(migrated.database_url, Role.SYSTEM, pool_size=2)
-    yield engine
-    with unit_of_work(engine) as transaction:
+@pytest.fixture(autouse=True)
+def an_empty_lane(system: Engine) -> Iterator[None]:
+    yield
+    with unit_of_work(system) as transaction:
         transaction.run("DELETE FROM outbox WHERE lane = %(lane)s", {"lane": LANE})
-    engine.dispose()
 
 
 @pytest.fixture
