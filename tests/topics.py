@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,7 @@ class TopicReader:
         deadline = time.monotonic() + seconds
         while not enough(self.records):
             assert time.monotonic() < deadline, f"read {len(self.records)} records, and they were not enough"
-            message = self._consumer.poll(0.2)
-            if message is None:
-                continue
-            assert message.error() is None, message.error()
-            headers = {name: value.decode() for name, value in message.headers() or []}
-            value = message.value()
-            self.records.append(
-                TopicRecord((message.key() or b"").decode(), headers, json.loads(value) if value else None)
-            )
+            self.records += [_read(message) for message in self._consumer.consume(500, timeout=0.2)]
         return self.records
 
     def _end_of(self, partition: TopicPartition) -> int:
@@ -65,3 +57,10 @@ class TopicReader:
     def close(self) -> None:
         """Give the connection back."""
         self._consumer.close()
+
+
+def _read(message: Message) -> TopicRecord:
+    assert message.error() is None, message.error()
+    headers = {name: value.decode() for name, value in message.headers() or []}
+    value = message.value()
+    return TopicRecord((message.key() or b"").decode(), headers, json.loads(value) if value else None)

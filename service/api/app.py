@@ -38,7 +38,7 @@ def build_app(settings: Settings | None = None) -> Flask:
 
 
 def _services(settings: Settings) -> Services:
-    engine = open_engine(settings.database_url, Role.APPLICATION, pool_size=POOL_SIZE)
+    engine = open_engine(settings.database_url, Role.APPLICATION, pool_size=POOL_SIZE, tested=True)
     return Services(
         settings=settings,
         engine=engine,

@@ -53,10 +53,11 @@ def sqlalchemy_url(url: str) -> str:
     return "postgresql+psycopg2://" + url.split("://", 1)[1]
 
 
-def open_engine(url: str, role: Role, pool_size: int = 4) -> Engine:
+def open_engine(url: str, role: Role, pool_size: int = 4, *, tested: bool = False) -> Engine:
     """A pool of connections that act as `role`. Opens nothing yet.
 
-    `pool_size` connections stay open; as many more may be opened under load.
+    `pool_size` connections stay open; as many more may be opened under load. `tested` connections are asked before
+    each use whether they still live, for those who would have to tell a person of one that died while it was idle.
     """
     return create_engine(
         sqlalchemy_url(url),
@@ -64,6 +65,7 @@ def open_engine(url: str, role: Role, pool_size: int = 4) -> Engine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=CONNECT_TIMEOUT_SECONDS,
+        pool_pre_ping=tested,
         json_deserializer=orjson.loads,
         json_serializer=lambda value: orjson.dumps(value).decode(),
     )

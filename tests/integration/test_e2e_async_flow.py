@@ -147,8 +147,9 @@ class TestE2EAsyncFlow:
                 stages = [Stage[e["stage"].upper()] for e in worked if e["sequence"] == sequence]
                 assert stages == sorted(stages)
         # and consumers of the topic see them in that order too
+        expected = {exception_id: len(client.timeline(exception_id)) for exception_id in ids}
         records = events_topic.wait_for(
-            lambda all_: all(sum(r.key == i for r in all_) >= len(client.timeline(i)) for i in ids)
+            lambda all_: all(sum(r.key == i for r in all_) >= count for i, count in expected.items())
         )
         for exception_id in ids:
             positions = [int(r.headers["ce_position"]) for r in records if r.key == exception_id]
@@ -260,6 +261,29 @@ class TestE2EAsyncFlow:
         assert "ApprovalGranted" in types(client.timeline(approval))
         assert client.wait_settled(manual)["status"] == "RESOLVED"
         assert "StepCompleted" in types(client.timeline(manual))
+
+    def test_a_person_rejects_cancels_and_comments(self, product: Product) -> None:
+        # given three exceptions that wait for an approval
+        client = product.client(product.tenant())
+        rejected, cancelled, commented = client.post_batch([sample("approval")] * 3)
+        for exception_id in (rejected, cancelled, commented):
+            assert client.wait_settled(exception_id)["status"] == "PENDING_APPROVAL"
+        # when one is rejected, one is cancelled, and one is only commented on
+        for path, body in (
+            (f"{rejected}/reject", {"comment": "the position is right"}),
+            (f"{cancelled}/cancel", {"reason": "posted by mistake"}),
+            (f"{commented}/events", {"type": "comment", "data": {"text": "looking into it"}}),
+        ):
+            answer = client.send("POST", f"/exceptions/{path}", json=body)
+            assert (answer.status_code, answer.json()["sequence"]) == (202, 2), answer.text
+        # then a human owns the first, the second is over, and the third still waits
+        outcomes = {i: client.wait_settled(i)["status"] for i in (rejected, cancelled, commented)}
+        assert outcomes == {rejected: "ESCALATED", cancelled: "CANCELLED", commented: "PENDING_APPROVAL"}
+        assert types(client.timeline(commented))[-1] == "CommentAdded"
+        # and what was decided cannot be decided again
+        again = client.send("POST", f"/exceptions/{rejected}/approve", json={"comment": "after all"})
+        assert again.status_code == 409
+        assert client.ledger()["balanced"]
 
 
 def _assert_invisible(product: Product, declared: str, owner: str) -> None:
