@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine
 
 from service.engine import reconciliation
 from service.persistence.database import Role, open_engine
-from service.settings import load_settings
+from service.settings import Settings, load_settings
 from service.wiring import utc_now
 from tasks.application import app
 
@@ -18,11 +22,8 @@ log = logging.getLogger(__name__)
 def reconcile() -> int:
     """Put exceptions that should have moved back into the outbox."""
     settings = load_settings(os.environ)
-    engine = open_engine(settings.database_url, Role.SYSTEM, pool_size=1)
-    try:
+    with _system_engine(settings) as engine:
         found = reconciliation.reconcile(engine, settings.reconcile_after_seconds, utc_now())
-    finally:
-        engine.dispose()
     if found:
         log.warning(
             "%s exceptions had not moved for %g s and were dispatched again", found, settings.reconcile_after_seconds
@@ -33,8 +34,15 @@ def reconcile() -> int:
 @app.task(name="tasks.ensure_event_partitions", queue="intake")
 def ensure_event_partitions() -> int:
     """Make the event log's partitions of the coming months."""
-    engine = open_engine(load_settings(os.environ).database_url, Role.SYSTEM, pool_size=1)
-    try:
+    with _system_engine(load_settings(os.environ)) as engine:
         return reconciliation.ensure_event_partitions(engine, utc_now())
+
+
+@contextmanager
+def _system_engine(settings: Settings) -> Iterator[Engine]:
+    """A connection across tenants for the length of one task: a worker otherwise never acts as SYSTEM."""
+    engine = open_engine(settings.database_url, Role.SYSTEM, pool_size=1)
+    try:
+        yield engine
     finally:
         engine.dispose()

@@ -10,12 +10,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.devstack.instance import load
+from tests.stack_fixture import services
 
 PROJECT = Path(__file__).resolve().parents[1]
 STACK = f"test-{os.getpid()}"
@@ -166,26 +164,14 @@ def main() -> int:
     wanted = " ".join(sys.argv[1:])
     chosen = [mutation for mutation in MUTATIONS if wanted in mutation.promise]
     survived = 0
-    with services() as environment, tempfile.TemporaryDirectory() as folder:
+    with services(STACK) as instance, tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, **instance.environment()}
         for mutation in chosen:
             noticed = is_noticed(mutation, Path(folder) / "tree", environment)
             survived += not noticed
             print(f"{'noticed ' if noticed else 'SURVIVED'}  {mutation.promise}", flush=True)
     print(f"{len(chosen)} guards taken out, {len(chosen) - survived} noticed, {survived} survived")
     return survived
-
-
-@contextmanager
-def services() -> Iterator[dict[str, str]]:
-    """PostgreSQL, Kafka and Redis of this run, migrated by the unchanged tree."""
-    stack = [sys.executable, "-m", "service.cli", "stack"]
-    try:
-        subprocess.run([*stack, "up", "--services-only", "--detach", "--name", STACK], cwd=PROJECT, check=True)
-        instance = load(PROJECT / ".stack" / STACK)
-        assert instance is not None
-        yield {**os.environ, **instance.environment()}
-    finally:
-        subprocess.run([*stack, "down", "--remove", "--name", STACK], cwd=PROJECT, check=True)
 
 
 def is_noticed(mutation: Mutation, tree: Path, environment: dict[str, str]) -> bool:

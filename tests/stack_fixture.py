@@ -12,13 +12,14 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
-from service.devstack.instance import HOST, load
+from service.devstack.instance import HOST, Instance, load
 from service.devstack.ports import DEFAULT_RANGE, choose_ports
 from service.devstack.waiting import wait_until
 
@@ -42,15 +43,20 @@ def stack() -> Iterator[StackUnderTest]:
         yield StackUnderTest(given)
         return
     remove_leftovers()
-    name = f"test-{os.getpid()}"
+    with services(f"test-{os.getpid()}") as instance, pytest.MonkeyPatch.context() as patch:
+        for variable, value in instance.environment().items():
+            patch.setenv(variable, value)
+        yield StackUnderTest(instance.environment())
+
+
+@contextmanager
+def services(name: str) -> Iterator[Instance]:
+    """A services-only stack of this name, removed afterwards whatever happened."""
     try:
         stack_command("up", "--services-only", "--detach", "--name", name)
         instance = load(_root() / name)
         assert instance is not None
-        with pytest.MonkeyPatch.context() as patch:
-            for variable, value in instance.environment().items():
-                patch.setenv(variable, value)
-            yield StackUnderTest(instance.environment())
+        yield instance
     finally:
         stack_command("down", "--remove", "--name", name)
 

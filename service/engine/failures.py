@@ -5,15 +5,12 @@ Only the failing exception is touched; its batch goes on without it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from service.engine.batch import Reference
 from service.errors import PermanentError, SentinaiError
-
-log = logging.getLogger(__name__)
 
 _MESSAGE_LIMIT = 2000
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,13 +59,8 @@ def system(migrated: Settings) -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def product(migrated: Settings, tool_server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     """The product with one process of every kind."""
-    running = start_product(migrated, tool_server_url, tmp_path_factory.mktemp("fleet"))
-    try:
-        running.fleet.start_all()
+    with running_product(migrated, tool_server_url, tmp_path_factory.mktemp("fleet")) as running:
         yield running
-    finally:
-        running.fleet.stop()
-        running.system.dispose()
 
 
 def migrate(environment: Mapping[str, str]) -> None:
@@ -73,10 +69,16 @@ def migrate(environment: Mapping[str, str]) -> None:
     subprocess.run(command, cwd=PROJECT, env={**os.environ, **environment}, check=True)
 
 
-def start_product(settings: Settings, tool_server_url: str, logs: Path, **environment: str) -> Product:
-    """A product whose fleet has no process yet."""
+@contextmanager
+def running_product(settings: Settings, tool_server_url: str, logs: Path, **environment: str) -> Iterator[Product]:
+    """A product with one process of every kind, ended afterwards."""
     port = choose_ports(["api"], {}, DEFAULT_RANGE)["api"]
     pack_variables = {"SENTINAI_PACK_VARIABLES": f"toolServerUrl={tool_server_url}"}
     fleet = Fleet({**pack_variables, **environment}, port, logs)
     system = open_engine(settings.database_url, Role.SYSTEM)
-    return Product(fleet, settings, system, tool_server_url)
+    try:
+        fleet.start_all()
+        yield Product(fleet, settings, system, tool_server_url)
+    finally:
+        fleet.stop()
+        system.dispose()

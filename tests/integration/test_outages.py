@@ -8,23 +8,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from uuid import uuid4
 
 import psutil
 import pytest
 import requests
 
-from service.devstack.instance import Instance, load
+from service.devstack.instance import Instance
 from service.devstack.status import describe
 from service.errors import InfrastructureUnavailableError
 from service.persistence.unit_of_work import unit_of_work
 from service.settings import load_settings
 from tests.client import ApiClient, wait_for
-from tests.fleet import PROJECT
-from tests.integration.conftest import Product, migrate, start_product
+from tests.integration.conftest import Product, migrate, running_product
 from tests.integration.verdicts import broken_promises, lost
-from tests.stack_fixture import stack_command
+from tests.stack_fixture import services
 from tests.tenants import sample
 
 pytestmark = [pytest.mark.kafka, pytest.mark.stack, pytest.mark.timeout(300)]
@@ -36,14 +34,8 @@ EXCEPTIONS, BULK = 200, 20
 @pytest.fixture(scope="module")
 def instance() -> Iterator[Instance]:
     """Services that may be killed."""
-    try:
-        stack_command("up", "--services-only", "--detach", "--name", NAME)
-        root = Path(os.environ.get("SENTINAI_STACK_DIR") or PROJECT / ".stack")
-        started = load(root.resolve() / NAME)
-        assert started is not None
+    with services(NAME) as started:
         yield started
-    finally:
-        stack_command("down", "--remove", "--name", NAME)
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +45,8 @@ def product(instance: Instance, tmp_path_factory: pytest.TempPathFactory) -> Ite
     migrate(environment)
     tool_server_url = str(instance.url("tool-server"))
     logs = tmp_path_factory.mktemp("outages")
-    running = start_product(load_settings(environment), tool_server_url, logs, **environment)
-    try:
-        running.fleet.start_all()
+    with running_product(load_settings(environment), tool_server_url, logs, **environment) as running:
         yield running
-    finally:
-        running.fleet.stop()
-        running.system.dispose()
 
 
 @pytest.mark.parametrize("service", ["redis", "kafka", "postgres"])

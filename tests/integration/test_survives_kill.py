@@ -17,7 +17,7 @@ from service.persistence.unit_of_work import unit_of_work
 from service.settings import Settings
 from tests.client import ApiClient, wait_for
 from tests.fleet import Fleet
-from tests.integration.conftest import Product, start_product
+from tests.integration.conftest import Product, running_product
 from tests.integration.verdicts import broken_promises, lost
 from tests.tenants import TestTenant, new_tenant, sample
 
@@ -30,15 +30,9 @@ BULK = 50
 @pytest.fixture(scope="module")
 def product(migrated: Settings, tool_server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     """A fleet of this module's own, whose reconciler looks sooner than usual."""
-    running = start_product(
-        migrated, tool_server_url, tmp_path_factory.mktemp("killed"), SENTINAI_RECONCILE_AFTER_SECONDS="10"
-    )
-    try:
-        running.fleet.start_all()
+    logs = tmp_path_factory.mktemp("killed")
+    with running_product(migrated, tool_server_url, logs, SENTINAI_RECONCILE_AFTER_SECONDS="10") as running:
         yield running
-    finally:
-        running.fleet.stop()
-        running.system.dispose()
 
 
 def kill_worker(fleet: Fleet) -> None:

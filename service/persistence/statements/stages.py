@@ -48,7 +48,7 @@ WITH decided AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(decisions)s::json) AS d(
         id uuid, sequence int, attempt smallint, finished text, event_count int, events json,
         exception_type text, severity text, confidence real, deadline_at timestamptz, assigned_to text,
-        domain_version int, tenant_version int, {columns})
+        domain_version int, tenant_version int{columns})
 ){before}, moved AS (
     UPDATE exceptions e
        SET stage = CASE WHEN d.finished IS NULL THEN %(next_stage)s ELSE 5 END,
@@ -130,7 +130,7 @@ _EFFECTS_AFTER = """, stepped AS (
 
 APPLY_INTAKE = _APPLY.format(
     guard=GUARD,
-    columns="raw_payload jsonb, redacted_payload jsonb",
+    columns=", raw_payload jsonb, redacted_payload jsonb",
     assignments=""",
            raw_payload = COALESCE(d.raw_payload, e.raw_payload),
            redacted_payload = COALESCE(d.redacted_payload, e.redacted_payload)""",
@@ -138,13 +138,13 @@ APPLY_INTAKE = _APPLY.format(
     condition="",
     after="",
 )
-APPLY_TRIAGE = _APPLY.format(guard=GUARD, columns="stay boolean", assignments="", before="", condition="", after="")
+APPLY_TRIAGE = _APPLY.format(guard=GUARD, columns="", assignments="", before="", condition="", after="")
 APPLY_POLICY = _APPLY.format(
-    guard=GUARD, columns="approval_reason text", assignments="", before="", condition="", after=_APPROVALS_AFTER
+    guard=GUARD, columns=", approval_reason text", assignments="", before="", condition="", after=_APPROVALS_AFTER
 )
 APPLY_PLAYBOOK = _APPLY.format(
     guard=GUARD,
-    columns="plan jsonb, plan_id uuid, steps_plan_id uuid, completed int[], completed_by text",
+    columns=", plan jsonb, plan_id uuid, steps_plan_id uuid, completed int[], completed_by text",
     assignments="",
     before="",
     condition="",
@@ -152,7 +152,7 @@ APPLY_PLAYBOOK = _APPLY.format(
 )
 APPLY_TOOL = _APPLY.format(
     guard=GUARD,
-    columns="""steps_plan_id uuid, completed int[],
+    columns=""", steps_plan_id uuid, completed int[],
         settle_key uuid, settle_attempt smallint, settle_state text, settle_output jsonb, settle_error text,
         send_key uuid, send_step int, send_tool text, send_attempt smallint, send_lease_until timestamptz""",
     assignments="",
