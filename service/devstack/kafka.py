@@ -188,25 +188,29 @@ def missing(instance: Instance) -> str | None:
     try:
         with socket.create_connection((HOST, instance.ports["kafka"]), timeout=1):
             pass
-        return _produce(instance)
+        return refusal_of({"bootstrap.servers": instance.address("kafka")})
     except OSError as error:
         return str(error)
     except KafkaException as error:
         return str(error.args[0])
 
 
-def _produce(instance: Instance) -> str | None:
-    client: dict[str, Any] = {"bootstrap.servers": instance.address("kafka"), "log_level": 0}
-    topic = NewTopic(_READY_TOPIC, num_partitions=1, replication_factor=1, config={"retention.ms": "60000"})
+def refusal_of(client: Mapping[str, Any], replicas: int = 1) -> str | None:
+    """None when a cluster reached with these client settings confirms a record, else why not.
+
+    Raises KafkaException when a client cannot be made or the topic is refused.
+    """
+    quiet: dict[str, Any] = {**client, "log_level": 0}
+    topic = NewTopic(_READY_TOPIC, num_partitions=1, replication_factor=replicas, config={"retention.ms": "60000"})
     try:
         # Named, for its answers are dropped when the client is collected.
-        admin = AdminClient(client)
+        admin = AdminClient(quiet)
         admin.create_topics([topic], request_timeout=5)[_READY_TOPIC].result(6)
     except KafkaException as error:
         if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
             raise
     answers: list[KafkaError | None] = []
-    producer = Producer({**client, "enable.idempotence": True, "message.timeout.ms": 5000})
+    producer = Producer({**quiet, "enable.idempotence": True, "message.timeout.ms": 5000})
     producer.produce(_READY_TOPIC, uuid.uuid4().bytes, on_delivery=lambda error, _: answers.append(error))
     producer.flush(6)
     if not answers:
