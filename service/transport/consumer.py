@@ -2,13 +2,15 @@
 
 It polls, keeps the ledgers of the assigned partitions, commits their watermarks, pauses what is congested, and answers
 rebalances. What happens to a record is the business of its *sink*: the inbox of a connection's queues, or the mover of
-delayed messages. Other threads only leave wishes here (which topics, stop); they never touch the Consumer.
+delayed messages. Its topics never change. Other threads only leave wishes here (stay, leave soon, stop); they never
+touch the Consumer.
 """
 
 from __future__ import annotations
 
 import atexit
 import logging
+import math
 import os
 import threading
 import time
@@ -24,6 +26,7 @@ from .commits import Commits
 from .errors import ConsumerFailed, TransportError
 from .librdkafka_log import client_logger
 from .offsets import Progress
+from .pauses import Pauses
 from .records import arrival_of
 from .sink import Sink
 
@@ -31,10 +34,8 @@ logger = logging.getLogger(__name__)
 
 _POLL = 0.1
 _BATCH = 200
-_SETTLE = 0.02
-"""Several wishes for topics in a row become one subscription."""
-_LINGER = 0.5
-"""A topic that is no longer wanted keeps its place this long: queues are often switched within a moment."""
+_ROOM = 0.01
+"""Poll this long while something is paused, to see soon whether there is room again."""
 _COMMITTED_TRIES = 3
 _FATAL = frozenset(
     {
@@ -49,28 +50,42 @@ _FATAL = frozenset(
 class GroupConsumer(threading.Thread):
     """Reads topics as a member of a consumer group. Start it once; stop it with :meth:`close`."""
 
-    def __init__(self, cluster: Cluster, group: str, sink: Sink) -> None:
+    def __init__(
+        self, cluster: Cluster, group: str, topics: Collection[str], sink: Sink, after: GroupConsumer | None = None
+    ) -> None:
+        """``after`` is a predecessor that is leaving: it commits and goes before this one joins."""
         super().__init__(name=f"kafka-{group}", daemon=True)
         self.group = group
+        self._topics = sorted(topics)
         self._cluster = cluster
         self._options = cluster.options
         self._sink = sink
+        self._after = after
         self._pid = os.getpid()
-        self._wishes = threading.Lock()
-        self._wanted: frozenset[str] = frozenset()
-        self._wanted_since = 0.0
-        self._subscribed: frozenset[str] = frozenset()
-        self._assignments: dict[tuple[str, int], Assignment] = {}
-        self._paused: set[tuple[str, int]] = set()
-        self._fresh: list[TopicPartition] = []
-        self._commits = Commits(group, cluster.options.commit_interval, self._assignments, cluster.counters)
+        self._lock = threading.Lock()
+        self._leave_at = math.inf
         self._stopping = False
+        self._joined = False
+        self._assignments: dict[tuple[str, int], Assignment] = {}
+        self._pauses = Pauses()
+        self._commits = Commits(group, cluster.options.commit_interval, self._assignments, cluster.counters)
         self._finished = threading.Event()
 
-    def want(self, topics: Collection[str]) -> None:
-        """Read these topics from now on, and no others."""
-        with self._wishes:
-            self._wanted, self._wanted_since = frozenset(topics), time.monotonic()
+    @property
+    def joined(self) -> bool:
+        """True once the group has answered, with partitions or without."""
+        return self._joined
+
+    def stay(self) -> bool:
+        """Take back what :meth:`leave_after` said. False when it is leaving already: a successor is needed."""
+        with self._lock:
+            self._leave_at = math.inf
+            return not self._stopping
+
+    def leave_after(self, seconds: float) -> None:
+        """Leave the group by itself in so many seconds, once nothing of its topics is out."""
+        with self._lock:
+            self._leave_at = time.monotonic() + seconds
 
     def progress(self, topic: str) -> dict[int, Progress]:
         """How far this process is on its partitions of a topic, committed or not. Any thread."""
@@ -80,11 +95,12 @@ class GroupConsumer(threading.Thread):
 
     def stop(self) -> None:
         """Begin to stop; :meth:`close` waits for it."""
-        self._stopping = True
+        with self._lock:
+            self._stopping = True
 
     def close(self, timeout: float = 10.0) -> None:
         """Commit what is finished, leave the group, end the thread. Does nothing in a forked child."""
-        self._stopping = True
+        self.stop()
         if self._pid == os.getpid() and self.is_alive():
             self._finished.wait(timeout)
 
@@ -93,10 +109,14 @@ class GroupConsumer(threading.Thread):
         _running.add(self)
         consumer: Consumer | None = None
         try:
+            if self._after is not None:
+                self._after.close()
+                self._after = None
             consumer = self._open()
-            while not self._stopping:
+            while not self._is_over():
                 self._round(consumer)
         except Exception as failure:  # noqa: BLE001 - a thread's edge: whatever ends it must reach the connection
+            self.stop()
             logger.error("the consumer of group %s stops: %r", self.group, failure)
             self._sink.failed(_as_transport_error(self.group, failure))
         finally:
@@ -110,21 +130,26 @@ class GroupConsumer(threading.Thread):
             "error_cb": self._cluster.on_error,
             "on_commit": self._commits.on_commit,
         }
-        return keep_from_children(Consumer(config, logger=client_logger()))
+        consumer = keep_from_children(Consumer(config, logger=client_logger()))
+        consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+        return consumer
+
+    def _is_over(self) -> bool:
+        overdue = time.monotonic() >= self._leave_at and not any(self._sink.holds(topic) for topic in self._topics)
+        with self._lock:
+            if overdue and self._leave_at != math.inf:
+                self._stopping = True
+            return self._stopping
 
     def _round(self, consumer: Consumer) -> None:
-        self._follow_wishes(consumer)
         patience = self._sink.turn()
         self._follow_congestion(consumer)
         self._commits.in_passing(consumer)
-        self._take(consumer, min(patience, _POLL))
+        self._take(consumer, min(patience, _ROOM if self._pauses else _POLL))
 
     def _take(self, consumer: Consumer, timeout: float) -> None:
         first = consumer.poll(max(0.0, timeout))
-        if self._fresh:
-            # A pause survives revoke and re-assign: without this a partition that comes back stays silent.
-            consumer.resume([part for part in self._fresh if (part.topic, part.partition) in self._assignments])
-            self._fresh.clear()
+        self._pauses.settle(consumer, self._assignments)
         if first is None:
             return
         self._accept(first)
@@ -156,47 +181,14 @@ class GroupConsumer(threading.Thread):
         if error.code() != KafkaError._PARTITION_EOF:
             logger.warning("group %s: %s", self.group, error.str())
 
-    def _follow_wishes(self, consumer: Consumer) -> None:
-        with self._wishes:
-            wanted, age = self._wanted, time.monotonic() - self._wanted_since
-        if wanted == self._subscribed or age < _SETTLE:
-            return
-        unwanted = self._subscribed - wanted
-        keep = {topic for topic in unwanted if age < _LINGER or self._sink.holds(topic)}
-        topics = wanted | keep
-        if topics == self._subscribed:
-            return
-        if topics:
-            consumer.subscribe(
-                sorted(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-            )
-        else:
-            consumer.unsubscribe()
-        self._subscribed = frozenset(topics)
-
     def _follow_congestion(self, consumer: Consumer) -> None:
         congested = self._sink.congested()
-        if not congested and not self._paused:
-            return
-        wanted = {part for part in self._assignments if part in congested or part[0] in congested}
-        pause, resume = wanted - self._paused, self._paused - wanted
-        if pause:
-            consumer.pause([TopicPartition(*part) for part in pause])
-        if resume:
-            self._resume(consumer, [TopicPartition(*part) for part in resume])
-        self._paused = wanted
-
-    def _resume(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
-        """Resume, and seek to where we are: the seek makes the next fetch leave at once (measured: ms, not 0.5 s)."""
-        consumer.resume(parts)
-        for part in consumer.position(parts):
-            if part.offset >= 0:
-                try:
-                    consumer.seek(part)
-                except KafkaException as too_early:
-                    logger.debug("no seek on %s[%s]: %s", part.topic, part.partition, too_early)
+        if congested or self._pauses:
+            wanted = {place for place in self._assignments if place in congested or place[0] in congested}
+            self._pauses.follow(consumer, wanted)
 
     def _on_assign(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
+        self._joined = True
         if not parts:
             return
         for part in self._committed(consumer, parts):
@@ -204,7 +196,7 @@ class GroupConsumer(threading.Thread):
             self._assignments[part.topic, part.partition] = Assignment(
                 part.topic, part.partition, committed, part.metadata
             )
-        self._fresh.extend(parts)
+        self._pauses.arrived([(part.topic, part.partition) for part in parts])
         self._cluster.counters.add("partitions_assigned", len(parts))
         logger.info("group %s: assigned %s", self.group, _listed(parts))
 
@@ -247,13 +239,15 @@ class GroupConsumer(threading.Thread):
         for assignment in going:
             assignment.retire()
             self._assignments.pop((assignment.topic, assignment.partition), None)
-            self._paused.discard((assignment.topic, assignment.partition))
+            self._pauses.gone((assignment.topic, assignment.partition))
         self._sink.left(going)
 
     def _leave(self, consumer: Consumer) -> None:
         try:
-            self._commits.surely(consumer, list(self._assignments.values()))
-            self._drop(list(self._assignments.values()))
+            going = list(self._assignments.values())
+            self._sink.leaving(going, 0.0)
+            self._commits.surely(consumer, going)
+            self._drop(going)
             consumer.close()
         except (KafkaException, RuntimeError) as failure:
             logger.warning("group %s: leaving failed: %s", self.group, failure)
@@ -261,13 +255,21 @@ class GroupConsumer(threading.Thread):
             let_go(consumer)
 
 
+def close_all(consumers: Collection[GroupConsumer], timeout: float = 10.0) -> None:
+    """Let all of them leave their groups at the same time, and wait for them."""
+    deadline = time.monotonic() + timeout
+    for consumer in consumers:
+        consumer.stop()
+    for consumer in consumers:
+        consumer.close(max(0.0, deadline - time.monotonic()))
+
+
 _running: weakref.WeakSet[GroupConsumer] = weakref.WeakSet()
 
 
 def _leave_groups_at_exit() -> None:
     """Leave the groups of a process that ends without closing its connections: else its partitions wait 6 s."""
-    for running in list(_running):
-        running.close(5.0)
+    close_all(list(_running), 5.0)
 
 
 atexit.register(_leave_groups_at_exit)

@@ -21,7 +21,6 @@ from .options import Options
 from .records import Arrival
 from .wakeup import Wakeup
 
-_LOOK_FOR_ROOM = 0.01
 _NOTHING_DUE = 1.0
 
 Lane = tuple[Assignment, Hashable]
@@ -53,7 +52,7 @@ class _Load:
 
 
 class Inbox:
-    """Sink of a connection's queues. Filled by the consumer's thread, emptied by the one that delivers."""
+    """Sink of a connection's queues. Filled by their consumers' threads, emptied by the one that delivers."""
 
     def __init__(self, options: Options, wakeup: Wakeup, counters: Counters) -> None:
         self._options = options
@@ -168,8 +167,8 @@ class Inbox:
             return set(self._congested)
 
     def turn(self) -> float:
-        """Nothing is ever due here; but while something is paused, look often whether there is room again."""
-        return _LOOK_FOR_ROOM if self._congested else _NOTHING_DUE
+        """Nothing is ever due here."""
+        return _NOTHING_DUE
 
     def leaving(self, assignments: Collection[Assignment], patience: float) -> None:
         """Drop what waits, and wait for what is out."""
@@ -183,13 +182,14 @@ class Inbox:
                     break
 
     def left(self, assignments: Collection[Assignment]) -> None:
-        """Forget what is out: its acknowledgement will find nothing."""
+        """Forget what waits and what is out: an acknowledgement will find nothing."""
         going = set(assignments)
         with self._lock:
             for tag in [tag for tag, held in self._out.items() if held.assignment in going]:
                 del self._out[tag]
             for lane in [lane for lane in self._lanes if lane[0] in going]:
-                del self._lanes[lane]
+                for held in self._lanes.pop(lane):
+                    self._weigh(held, -1)
             for topic, lanes in self._ready.items():
                 self._ready[topic] = deque(lane for lane in lanes if lane[0] not in going)
 

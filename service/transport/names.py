@@ -52,6 +52,10 @@ class Names:
         """Topic where messages wait ``seconds``."""
         return f"{self._prefix}_wait.{round(seconds * 1000)}"
 
+    def group(self, group_id: str, topic: str) -> str:
+        """Consumer group of a queue's topic: each queue is shared, and rebalanced, by itself."""
+        return f"{group_id}.{topic}"
+
     def mover_group(self) -> str:
         """Consumer group of the movers: one per prefix, since the delay topics are, whatever the queues' groups."""
         return f"{self._prefix}_delays"

@@ -11,12 +11,10 @@ from typing import Any, Protocol
 
 from .broadcast import Listener
 from .cluster import Cluster
-from .consumer import GroupConsumer
 from .deadletters import dead_letter
 from .errors import ConnectionFailed, Undecodable
+from .groups import Groups
 from .inbox import Held, Inbox
-from .mover import Mover
-from .parking import ensure_delay_topics, route_of
 from .records import Arrival, decode
 from .wakeup import Wakeup
 
@@ -24,6 +22,12 @@ logger = logging.getLogger(__name__)
 
 _GET_WITHIN = 5.0
 """How long ``get`` waits for a message that is known to be there: the group may have to be joined first."""
+_GET_JOINED = 0.5
+"""The same once the group was joined: what has not come by then waits on another member's partitions."""
+_GET_LINGER = 5.0
+"""The queue's consumer is kept this long for the next ``get``."""
+_LINGER = 1.0
+"""A queue that is no longer consumed keeps its partitions this long: queues are often switched within a moment."""
 _BROADCAST = "broadcast-"
 
 Raw = dict[str, Any]
@@ -45,12 +49,11 @@ class Session:
         self.wakeup = Wakeup()
         self.listener = Listener(cluster, self.wakeup)
         self._inbox = Inbox(cluster.options, self.wakeup, cluster.counters)
+        self._groups = Groups(cluster, self._inbox)
         self._callbacks = callbacks
         self._credits: dict[str, Credit] = {}
         self._no_ack: set[str] = set()
         self._queue_of: dict[str, str] = {}
-        self._consumer: GroupConsumer | None = None
-        self._mover: GroupConsumer | None = None
         self._broadcast_tags = itertools.count(1)
         self._closed = False
 
@@ -67,8 +70,8 @@ class Session:
         if queue in self.listener:
             return self.listener.size(queue)
         topic = self.cluster.names.queue(queue)
-        ours = self._consumer.progress(topic) if self._consumer is not None else {}
-        waiting = self.cluster.topics.waiting(topic, self.cluster.options.group_id, ours)
+        group = self.cluster.names.group(self.cluster.options.group_id, topic)
+        waiting = self.cluster.topics.waiting(topic, group, self._groups.progress(topic))
         return max(0, waiting - self._inbox.out(topic))
 
     def purge(self, queue: str) -> int:
@@ -95,15 +98,17 @@ class Session:
             self.listener.wait_until_reading()
         else:
             self.ensure_queue(queue)
-            self._queue_of[self.cluster.names.queue(queue)] = queue
-            self._follow()
+            topic = self.cluster.names.queue(queue)
+            self._queue_of[topic] = queue
+            self._groups.read(topic)
         self.wakeup.set()
 
     def cancel(self, queue: str) -> None:
         """Deliver nothing more of a queue."""
         self._credits.pop(queue, None)
-        if queue not in self.listener and self._queue_of.pop(self.cluster.names.queue(queue), ""):
-            self._follow()
+        topic = self.cluster.names.queue(queue)
+        if queue not in self.listener and self._queue_of.pop(topic, ""):
+            self._groups.leave(topic, _LINGER)
 
     def get(self, queue: str) -> Raw:
         """Return one message, if there is one.
@@ -116,12 +121,17 @@ class Session:
             if heard is None:
                 raise Empty
             return self._decoded_broadcast(heard[1])
-        if self.size(queue) == 0:
-            raise Empty
+        topic = self.cluster.names.queue(queue)
         try:
-            return self._get_from_group(queue)
+            raw = self._take(topic)
+            if raw is None and self.size(queue) > 0:
+                raw = self._get_from_group(topic)
         finally:
-            self._follow()
+            if topic not in self._queue_of:
+                self._groups.leave(topic, _GET_LINGER)
+        if raw is None:
+            raise Empty
+        return raw
 
     def finish(self, delivery_tag: str) -> None:
         """A message is done with. Any thread."""
@@ -171,11 +181,7 @@ class Session:
     def close(self) -> None:
         """Commit what is finished, leave the groups, end the threads."""
         self._closed = True
-        consumers = [consumer for consumer in (self._consumer, self._mover) if consumer is not None]
-        for consumer in consumers:
-            consumer.stop()
-        for consumer in consumers:
-            consumer.close()
+        self._groups.close()
         self.listener.close()
         self.wakeup.close()
 
@@ -218,38 +224,20 @@ class Session:
         queue = self._queue_of.get(topic)
         return queue is not None and self._may_have(queue)
 
-    def _get_from_group(self, queue: str) -> Raw:
-        topic = self.cluster.names.queue(queue)
-        deadline = time.monotonic() + _GET_WITHIN
-        self._follow(also=topic)
-        while time.monotonic() < deadline:
-            self._inbox.raise_failure()
-            held = self._inbox.take(lambda ready: ready == topic)
-            raw = self._decoded(held) if held is not None else None
-            if raw is not None:
+    def _take(self, topic: str) -> Raw | None:
+        self._inbox.raise_failure()
+        while (held := self._inbox.take(lambda ready: ready == topic)) is not None:
+            if (raw := self._decoded(held)) is not None:
                 return raw
-            if held is None:
-                self.wakeup.wait(0.1)
-        raise Empty
+        return None
 
-    # -- threads -------------------------------------------------------------------------------------------------
-
-    def _follow(self, also: str | None = None) -> None:
-        """Let the group's consumer read what is consumed; start it, and the mover, when first needed."""
-        topics = set(self._queue_of) | ({also} if also else set())
-        if self._consumer is None:
-            if not topics:
-                return
-            self._consumer = GroupConsumer(self.cluster, self.cluster.options.group_id, self._inbox)
-            self._consumer.start()
-            self._start_mover()
-        self._consumer.want(topics)
-
-    def _start_mover(self) -> None:
-        if self.cluster.options.delays:
-            ensure_delay_topics(self.cluster)
-            route = route_of(self.cluster)
-            mover = Mover(self.cluster, route, self._inbox.failed)
-            self._mover = GroupConsumer(self.cluster, self.cluster.names.mover_group(), mover)
-            self._mover.want(route.topics)
-            self._mover.start()
+    def _get_from_group(self, topic: str) -> Raw | None:
+        consumer = self._groups.read(topic)
+        deadline = time.monotonic() + _GET_WITHIN
+        joined = False
+        while (raw := self._take(topic)) is None and time.monotonic() < deadline:
+            if consumer.joined and not joined:
+                joined, deadline = True, time.monotonic() + _GET_JOINED
+            self.wakeup.wait(0.05)
+        self.wake()
+        return raw

@@ -1,6 +1,6 @@
 """What belongs to one group of tests on a shared broker and Redis, and its removal afterwards.
 
-Everything a namespace makes starts with its prefix: topics, the consumer group, Redis keys. So tests, and runs of
+Everything a namespace makes starts with its prefix: topics, consumer groups, Redis keys. So tests, and runs of
 tests, share the stack's services without seeing each other's messages, control commands or results.
 """
 
@@ -25,7 +25,7 @@ class Namespace:
 
     @property
     def group_id(self) -> str:
-        """Consumer group of the namespace's workers."""
+        """First part of the names of the workers' consumer groups: there is one for each queue."""
         return f"{self.prefix}workers"
 
     @property
@@ -34,17 +34,20 @@ class Namespace:
         return self.prefix
 
     def remove_from_kafka(self, bootstrap_servers: str) -> None:
-        """Delete the topics and the consumer group. Nothing may be consuming them any more."""
+        """Delete the topics and the consumer groups. Nothing may be consuming them any more."""
         admin = AdminClient({"bootstrap.servers": bootstrap_servers})
         topics = [name for name in admin.list_topics(timeout=_REQUEST_SECONDS).topics if name.startswith(self.prefix)]
         if topics:
             for deleted in admin.delete_topics(topics, request_timeout=_REQUEST_SECONDS).values():
                 deleted.result()
-        group = admin.delete_consumer_groups([self.group_id], request_timeout=_REQUEST_SECONDS)[self.group_id]
-        try:
-            group.result()
-        except KafkaException:
-            """Not there, or a killed worker is still in it: then it expires by itself, for its topics are gone."""
+        listed = admin.list_consumer_groups(request_timeout=_REQUEST_SECONDS).result().valid
+        groups = [group.group_id for group in listed if group.group_id.startswith(self.prefix)]
+        if groups:
+            for deleted in admin.delete_consumer_groups(groups, request_timeout=_REQUEST_SECONDS).values():
+                try:
+                    deleted.result()
+                except KafkaException:
+                    """A killed worker is still in it: it expires by itself, for its topics are gone."""
 
     def remove_from_redis(self, redis: Redis) -> None:
         """Delete the keys."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -20,6 +21,8 @@ from service.transport.cluster import cluster_of
 from service.transport.options import Options
 
 PROJECT = Path(__file__).resolve().parents[3]
+QUEUES = ("plain", "intake", "triage", "policy", "playbook", "tool")
+"""What a worker of ``app.py`` consumes unless it is told otherwise."""
 Entry = dict[str, Any]
 
 
@@ -91,6 +94,7 @@ class Fleet:
     corner: Corner
     folder: Path
     workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    queues: dict[str, set[str]] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -106,13 +110,19 @@ class Fleet:
         """Start a worker; see :meth:`ready`."""
         command = [sys.executable, "-m", "celery", "-A", "tests.integration.transport.app", "worker"]
         command += ["-n", f"{name}@test", "-l", "INFO", "-c", "2", *arguments]
+        self.queues[name] = set(arguments[arguments.index("-Q") + 1].split(",") if "-Q" in arguments else QUEUES)
         with (self.folder / f"{name}.log").open("ab") as log:
             self.workers[name] = subprocess.Popen(command, env=self.environment, cwd=PROJECT, stdout=log, stderr=log)
 
     def ready(self, *names: str) -> None:
-        """Wait until workers say that partitions are theirs."""
+        """Wait until workers say that partitions of each of their queues are theirs."""
         for name in names:
-            until(lambda name=name: "group: assigned" in self.log(name), f"worker {name} has partitions", 30)
+            until(lambda name=name: self.assigned(name) >= self.queues[name], f"worker {name} has partitions", 30)
+
+    def assigned(self, name: str) -> set[str]:
+        """The queues of which a worker was given partitions, as its log says."""
+        found = re.findall(r"group group\.(\S+): assigned", self.log(name))
+        return {topic.removeprefix(self.corner.options["topic_prefix"]) for topic in found}
 
     def log(self, name: str) -> str:
         path = self.folder / f"{name}.log"
@@ -164,11 +174,8 @@ def fleet(corner: Corner, tmp_path: Path) -> Iterator[Fleet]:
 
 @pytest.fixture(scope="module")
 def pair(servers: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """Two prefork workers that share every queue, for tests that do no harm.
-
-    The range assignor gives both a share of each queue; cooperative-sticky, the default, may give whole queues.
-    """
-    corner = new_corner(servers, consumer_config={"partition.assignment.strategy": "range"})
+    """Two prefork workers that share every queue, for tests that do no harm."""
+    corner = new_corner(servers)
     fleet = Fleet(corner, tmp_path_factory.mktemp("pair"))
     fleet.start("one", "-E")
     fleet.start("two", "-E")

@@ -391,8 +391,8 @@ def shared(one: Connection, two: Connection) -> bool:
     for connection in (one, two):
         with contextlib.suppress(TimeoutError):
             connection.drain_events(timeout=0.01)
-    consumers = [connection.transport.session._consumer for connection in (one, two)]
-    return all(consumer._assignments for consumer in consumers)
+    groups = [connection.transport.session._groups._consumers for connection in (one, two)]
+    return all(consumer._assignments for consumers in groups for consumer in consumers.values())
 
 
 def drained(*listeners: Received) -> int:

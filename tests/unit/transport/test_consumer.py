@@ -122,7 +122,7 @@ def sink() -> NotingSink:
 
 @pytest.fixture
 def group(sink: NotingSink) -> GroupConsumer:
-    return GroupConsumer(Cluster(Options()), "group", sink)
+    return GroupConsumer(Cluster(Options()), "group", ["jobs", "other"], sink)
 
 
 def arrive(group: GroupConsumer, *offsets: int) -> None:
