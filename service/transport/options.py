@@ -6,6 +6,8 @@ Also the librdkafka configuration that follows from them. Nothing here talks to 
 from __future__ import annotations
 
 import logging
+import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -57,6 +59,8 @@ class Options:
     """How long a publish may take to be confirmed (librdkafka's ``delivery.timeout.ms``)."""
     request_timeout: float = 5.0
     """How long one administrative request may take."""
+    bindings_max_age: float = 1.0
+    """How old this process's copy of the shared exchanges and bindings may be when a message is routed by it."""
     unroutable: str = "raise"
     """A persistent message that no queue takes: ``raise``, or ``drop`` (counted, as AMQP does)."""
     dead_letter_topic: str = ""
@@ -90,6 +94,8 @@ class Options:
         for name in ("partitions", "buffer_messages", "buffer_bytes", "delay_partitions"):
             if getattr(self, name) < 1:
                 raise BadOption(name, getattr(self, name), "at least 1")
+        if self.bindings_max_age < 0:
+            raise BadOption("bindings_max_age", self.bindings_max_age, "0 or more seconds")
         if list(self.delay_levels) != sorted(set(self.delay_levels)) or any(s <= 0 for s in self.delay_levels):
             raise BadOption("delay_levels", self.delay_levels, "positive seconds in rising order")
 
@@ -107,6 +113,8 @@ class Options:
         """Settings of every client."""
         return {
             "bootstrap.servers": self.bootstrap_servers,
+            # Shown as the owner of partitions, by our command line and by every other tool.
+            "client.id": f"{socket.gethostname()}:{os.getpid()}",
             "topic.metadata.refresh.fast.interval.ms": 50,
             "reconnect.backoff.ms": 50,
             "reconnect.backoff.max.ms": 1000,
