@@ -4,7 +4,7 @@ Kafka allows ``[A-Za-z0-9._-]``, 249 characters, and treats ``.`` and ``_`` as t
 looks for collisions. So a queue's name keeps letters, digits, ``-`` and ``.``; everything else, ``_`` included,
 becomes ``_hh`` (two hex digits per UTF-8 byte). A dot that stands first or before two hex digits is written
 ``_2e``, so no two queues' topics differ only in a dot against an underscore. The transport's own topics start
-with ``_`` and a letter that is not a hex digit, which no queue can reach.
+with ``_`` and two characters that are not both hex digits, which no queue can reach.
 """
 
 from __future__ import annotations
@@ -43,6 +43,10 @@ class Names:
     def broadcast(self, exchange: str) -> str:
         """Topic that carries an exchange's messages to listeners; ``""`` is the default exchange."""
         return self._checked(exchange, f"{self._prefix}_x.{_escape(exchange)}" if exchange else f"{self._prefix}_x")
+
+    def bindings(self) -> str:
+        """Topic that holds the shared exchanges and bindings."""
+        return f"{self._prefix}_bindings"
 
     def soon(self) -> str:
         """Topic of the messages that are due within the horizon."""

@@ -41,7 +41,7 @@ def test_two_queues_never_meet_not_even_where_kafka_takes_a_dot_for_an_underscor
 @given(queue=tricky, exchange=tricky)
 def test_no_queue_reaches_a_topic_the_transport_keeps_for_itself(queue: str, exchange: str) -> None:
     names = Names()
-    own = {names.broadcast(exchange), names.broadcast(""), names.soon(), names.level(10), "_poison"}
+    own = {names.broadcast(exchange), names.broadcast(""), names.soon(), names.level(10), names.bindings(), "_poison"}
     assert names.queue(queue).replace(".", "_") not in {topic.replace(".", "_") for topic in own}
     assert all(names.queue_of(topic) is None for topic in own)
 
