@@ -13,7 +13,6 @@ from tests.celery_kafka.apps.topology import EXCHANGE
 from tests.celery_kafka.observing import Journal
 from tests.celery_kafka.vendors.redis import RedisContainer
 from tests.celery_kafka.vendors.setup import RESULT_SECONDS, KafkaTestSetup
-from tests.celery_kafka.vendors.worker import WorkerOptions
 
 pytestmark = [pytest.mark.kafka, pytest.mark.stack]
 
@@ -24,12 +23,6 @@ _TOGETHER_SECONDS = 30
 def worker_names() -> tuple[str, ...]:
     """Two workers."""
     return ("one", "two")
-
-
-@pytest.fixture(scope="module")
-def worker_options() -> WorkerOptions:
-    """One queue: Kafka's assignor evens out partitions over all queues of a group, not within each queue."""
-    return WorkerOptions(queues=("first",))
 
 
 @pytest.fixture

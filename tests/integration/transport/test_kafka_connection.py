@@ -11,56 +11,18 @@ from typing import Any
 
 import pytest
 from confluent_kafka.admin import ConfigResource
-from kombu import Connection, Consumer, Exchange, Message, Producer, Queue
+from kombu import Connection, Exchange, Producer, Queue
 from kombu.exceptions import DecodeError, OperationalError
 
 from service.transport.cluster import cluster_of
 from service.transport.errors import BrokerUnavailable, ConsumerFailed, Unroutable
 
 from .conftest import PROJECT, Corner, until
+from .consuming import Received, publish
 
 pytestmark = pytest.mark.kafka
 
 JOBS = Queue("jobs")
-
-
-def publish(connection: Connection, queue: Queue, *bodies: Any, **options: Any) -> None:
-    with connection.channel() as channel:
-        producer = Producer(channel)
-        for body in bodies:
-            producer.publish(body, exchange="", routing_key=queue.name, declare=[queue], **options)
-
-
-class Received:
-    """A consumer that keeps what it gets, unacknowledged."""
-
-    def __init__(self, connection: Connection, queue: Queue, **options: Any) -> None:
-        self.connection = connection
-        self.messages: list[Message] = []
-        self.consumer = Consumer(
-            connection.channel(), [queue], on_message=self.messages.append, accept=["json", "text/plain"], **options
-        )
-        self.consumer.consume()
-
-    def wait_for(self, count: int, seconds: float = 20.0) -> list[Message]:
-        until(lambda: self._drained(count), f"{count} messages (has {self.bodies})", seconds)
-        return self.messages
-
-    def quiet(self, seconds: float = 0.5) -> None:
-        before = len(self.messages)
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            self._drained(before + 1)
-        assert len(self.messages) == before
-
-    @property
-    def bodies(self) -> list[Any]:
-        return [message.payload for message in self.messages]
-
-    def _drained(self, count: int) -> bool:
-        with contextlib.suppress(TimeoutError):
-            self.connection.drain_events(timeout=0.05)
-        return len(self.messages) >= count
 
 
 def test_what_is_published_is_received_with_headers_and_acknowledged_once(corner: Corner) -> None:
@@ -396,9 +358,4 @@ def shared(one: Connection, two: Connection) -> bool:
 
 
 def drained(*listeners: Received) -> int:
-    for listener in listeners:
-        listener._drained(10**9)
-        for message in listener.messages:
-            if not message.acknowledged:
-                message.ack()
-    return sum(len(listener.messages) for listener in listeners)
+    return sum(listener.take() for listener in listeners)
