@@ -21,7 +21,7 @@ class Assignment:
         self._ledger = Ledger(committed, metadata)
         self._live = True
         self._sent: Progress | None = None
-        self.committed = -1
+        self.committed = -1 if committed is None else committed
         """Lowest offset that a restart would read again, as confirmed by the broker; -1 before the first commit."""
 
     def __repr__(self) -> str:

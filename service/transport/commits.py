@@ -49,7 +49,7 @@ class Commits:
                 return
             try:
                 consumer.commit(offsets=offsets, asynchronous=False)
-                self._counters.add("commits")
+                self.on_commit(None, offsets)
                 return
             except KafkaException as failure:
                 self.on_commit(failure.args[0], offsets)

@@ -1,13 +1,17 @@
 """Delayed messages: where a message that is due later waits, and when it moves on. Pure.
 
-A message due within the *horizon* waits in the topic ``_soon``; its mover keeps a bounded number of such records in
-memory, sorted by due time. A message due later waits on a *level*: a topic in which everything waits equally long, so
-that the oldest record is always the next one to go and nothing else is held in memory. From a level it moves to the
-largest level that still fits, and in the end to ``_soon``. Headers carry where and when to.
+A message due within the *horizon* waits in the topic ``_soon``. Its partitions are the slots of a timing wheel: what is
+due within the same second or so shares a slot, so that only the slots that are about to open need to be read, and what
+is due next never queues behind what is due later. A message due later waits on a *level*: a topic in which everything
+waits equally long, so that the oldest record is always the next one to go. From a level it moves to the longest level
+that still fits, and in the end to ``_soon``. Headers carry where to and when, so whoever reads a record needs to know
+neither the levels nor the wheel it was put on by.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +24,15 @@ from .records import Headers, Record, header
 _DUE = "kombu-delay-due"
 _TARGET = "kombu-delay-target"
 _RELEASE = "kombu-delay-release"
-_OWN = frozenset({_DUE, _TARGET, _RELEASE})
+_TRIES = "kombu-delay-tries"
+_OWN = frozenset({_DUE, _TARGET, _RELEASE, _TRIES})
+
+SLOTS = 16
+"""Slots of the wheel, that is partitions of ``_soon``."""
+_SLACK = 4.0
+"""How far apart the clocks of publishers and movers may be before slots of different rounds meet."""
+_MARGIN = 1.0
+"""A level is left at least this long before a message is due: a level that is late makes no message late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +42,8 @@ class Parked:
     target: str
     due: float
     release: float
+    tries: int = 0
+    """How often its target did not take it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +52,8 @@ class Step:
 
     topic: str
     release: float
+    slot: int | None = None
+    """Which slot of the wheel: the partition is this modulo the topic's partitions. None: the key decides."""
 
 
 class Route:
@@ -48,6 +64,8 @@ class Route:
         self._horizon = options.delay_horizon
         self._soon = names.soon()
         self._levels = [(seconds, names.level(seconds)) for seconds in sorted(options.delay_levels, reverse=True)]
+        longest = max(options.delay_horizon, options.delay_levels[0] + _MARGIN)
+        self._width = (longest + _SLACK) / (SLOTS - 1)
 
     @property
     def soon(self) -> str:
@@ -55,9 +73,20 @@ class Route:
         return self._soon
 
     @property
+    def levels(self) -> list[str]:
+        """Topics of what is due later."""
+        return [topic for _, topic in self._levels]
+
+    @property
     def topics(self) -> list[str]:
         """Every topic in which messages wait."""
-        return [self._soon, *(topic for _, topic in self._levels)]
+        return [self._soon, *self.levels]
+
+    @property
+    def subscription(self) -> list[str]:
+        """What a mover reads: also levels that are not configured any more, as long as their topics exist."""
+        prefix = re.escape(self._soon.removesuffix("soon")).replace(r"\-", "-")
+        return [*self.topics, rf"^{prefix}wait\.[0-9]+$"]
 
     def step(self, due: float, now: float) -> Step | None:
         """Return where to wait next; None when the message may go to its queue now."""
@@ -66,27 +95,38 @@ class Route:
             return None
         if left > self._horizon:
             for seconds, topic in self._levels:
-                if seconds <= left:
+                if seconds + _MARGIN <= left:
                     return Step(topic, now + seconds)
-        return Step(self._soon, due)
+        return self._slot(math.floor(due / self._width))
+
+    def again(self, seconds: float, now: float) -> Step:
+        """Return where to wait for another try in ``seconds``, at most the horizon."""
+        return self._slot(math.ceil((now + min(seconds, self._horizon)) / self._width))
+
+    def _slot(self, number: int) -> Step:
+        return Step(self._soon, number * self._width, number)
 
 
 def due_time(message: dict[str, Any]) -> float | None:
-    """Return when a message asks to be delivered (Celery's ``eta`` header); None when it does not."""
+    """Return when a message asks to be delivered (Celery's ``eta`` header); None when it does not.
+
+    A time without a zone is UTC, as Celery takes it.
+    """
     eta = (message.get("headers") or {}).get("eta")
     if not eta:
         return None
     try:
         moment = eta if isinstance(eta, datetime) else datetime.fromisoformat(str(eta))
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
         return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def park(record: Record, target: str, due: float, release: float) -> Record:
+def park(record: Record, target: str, due: float, release: float, tries: int = 0) -> Record:
     """Write onto a record where it goes, and when."""
     told: Headers = [(_DUE, repr(due).encode()), (_TARGET, target.encode()), (_RELEASE, repr(release).encode())]
-    return Record(record.key, record.value, [*unpark(record).headers, *told])
+    tried: Headers = [(_TRIES, b"%d" % tries)] if tries else []
+    return Record(record.key, record.value, [*unpark(record).headers, *told, *tried])
 
 
 def unpark(record: Record) -> Record:
@@ -102,9 +142,10 @@ def read_parked(headers: Headers) -> Parked:
     """
     target = header(headers, _TARGET)
     try:
-        parked = Parked(target, float(header(headers, _DUE)), float(header(headers, _RELEASE)))
+        due, release = float(header(headers, _DUE)), float(header(headers, _RELEASE))
+        parked = Parked(target, due, release, int(header(headers, _TRIES) or 0))
     except ValueError as damage:
         raise Undecodable(f"it waits on a delay topic without a due time: {damage}") from damage
-    if not target:
-        raise Undecodable("it waits on a delay topic without a target")
+    if not target or not (math.isfinite(due) and math.isfinite(release)):
+        raise Undecodable("it waits on a delay topic without a target, or for ever")
     return parked

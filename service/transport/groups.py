@@ -56,5 +56,5 @@ class Groups:
             ensure_delay_topics(self._cluster)
             route = route_of(self._cluster)
             mover = Mover(self._cluster, route, self._inbox.failed)
-            self._mover = GroupConsumer(self._cluster, self._cluster.names.mover_group(), route.topics, mover)
+            self._mover = GroupConsumer(self._cluster, self._cluster.names.mover_group(), route.subscription, mover)
             self._mover.start()

@@ -50,6 +50,8 @@ class _Waiting:
 class Mover:
     """Sink of the delay topics. Everything runs in the consumer's thread, but confirmations."""
 
+    looks_for_room = _LONGEST_TURN
+
     def __init__(
         self,
         cluster: Cluster,
@@ -176,6 +178,8 @@ class Mover:
         with self._lock:
             self._unconfirmed -= 1
         waiting.assignment.finish(waiting.arrival.offset)
+        if delivery.topic == waiting.target:
+            self._cluster.counters.observe("delay_lateness", self._clock() - waiting.due)
 
     def _not_stored(self, waiting: _Waiting, cause: object) -> None:
         logger.warning("a delayed message could not be forwarded to %s and is tried again: %s", waiting.target, cause)

@@ -70,11 +70,12 @@ class Options:
     delay_threshold: float = 0.2
     """A message due sooner than this goes straight to its queue (Celery's own timer does the rest)."""
     delay_horizon: float = 10.0
-    """Messages due within this time wait in the mover's bounded memory; later ones wait on a level."""
-    delay_levels: tuple[float, ...] = (10.0, 60.0, 600.0, 3600.0, 21600.0, 86400.0)
-    """Waiting times of the level topics. A long delay hops from level to level."""
+    """Messages due within this time wait on the wheel, from which they leave to the millisecond; later ones on a level."""
+    delay_levels: tuple[float, ...] = (10, 25, 55, 175, 595, 1795, 3595, 10795, 43195, 86395, 604795)
+    """Waiting times of the level topics. A long delay hops from level to level; five seconds less than a round number
+    let a round delay hop once."""
     delay_partitions: int = 2
-    """Partitions of a new delay topic."""
+    """Partitions of a new level topic."""
     broadcast_exchanges: tuple[str, ...] = ("celeryev",)
     """Durable exchanges that have listeners rather than queues. Fanout and non-durable ones are known anyway."""
     broadcast_retention: float = 600.0
@@ -96,8 +97,9 @@ class Options:
                 raise BadOption(name, getattr(self, name), "at least 1")
         if self.bindings_max_age < 0:
             raise BadOption("bindings_max_age", self.bindings_max_age, "0 or more seconds")
-        if list(self.delay_levels) != sorted(set(self.delay_levels)) or any(s <= 0 for s in self.delay_levels):
-            raise BadOption("delay_levels", self.delay_levels, "positive seconds in rising order")
+        levels = list(self.delay_levels)
+        if not levels or levels != sorted(set(levels)) or levels[0] <= 0:
+            raise BadOption("delay_levels", self.delay_levels, "positive seconds in rising order, at least one")
 
     @property
     def identity(self) -> str:

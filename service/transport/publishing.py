@@ -35,6 +35,8 @@ class Delivery:
     topic: str
     record: Record
     then: Callable[[Delivery], Any] | None = None
+    partition: int = -1
+    """-1: the key decides."""
     done: bool = False
     error: KafkaError | None = None
     sent_at: float = field(default_factory=time.monotonic)
@@ -67,9 +69,11 @@ class Publisher:
         """
         self.wait([self.send(topic, record)], timeout)
 
-    def send(self, topic: str, record: Record, then: Callable[[Delivery], Any] | None = None) -> Delivery:
+    def send(
+        self, topic: str, record: Record, then: Callable[[Delivery], Any] | None = None, partition: int = -1
+    ) -> Delivery:
         """Hand a record to the producer and go on. ``then`` runs in the thread that serves the producer."""
-        delivery = Delivery(topic, record, then)
+        delivery = Delivery(topic, record, then, partition)
         self._enqueue(delivery)
         return delivery
 
@@ -160,7 +164,12 @@ class Publisher:
         while True:
             try:
                 self._current().produce(
-                    topic, value=record.value, key=record.key, headers=list(record.headers), on_delivery=report
+                    topic,
+                    value=record.value,
+                    key=record.key,
+                    headers=list(record.headers),
+                    partition=delivery.partition,
+                    on_delivery=report,
                 )
                 return
             except BufferError:

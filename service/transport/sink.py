@@ -13,6 +13,9 @@ from .records import Arrival
 class Sink(Protocol):
     """What receives a consumer's records. Called by the consumer's thread only."""
 
+    looks_for_room: float
+    """Seconds between two looks at :meth:`congested` while something is paused, if :meth:`turn` asks for no other."""
+
     def accept(self, assignment: Assignment, arrival: Arrival) -> None:
         """Take a record that needs work; later someone calls ``assignment.finish(offset)``."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future
 from typing import Any
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
@@ -88,6 +89,10 @@ class Topics:
         metadata = self.metadata()
         return len(metadata.topics[topic].partitions) if topic in metadata.topics else 0
 
+    def known_partitions(self, topic: str) -> int:
+        """How many partitions a topic had when it was first seen; asks the cluster only when it was not seen yet."""
+        return self._known.get(topic) or self.partitions(topic)
+
     def metadata(self) -> ClusterMetadata:
         """Ask the cluster for all topics (about a millisecond)."""
         try:
@@ -125,10 +130,12 @@ class Topics:
                 count -= reached.offset - lows[number] + len(read_islands(reached.offset, reached.metadata))
         return max(0, count)
 
-    def trim(self, bounds: list[TopicPartition]) -> None:
+    def trim(self, bounds: list[TopicPartition]) -> Mapping[TopicPartition, Future[Any]]:
         """Ask for the deletion of records below these offsets; do not wait for it."""
+        answers: Mapping[TopicPartition, Future[Any]] = {}
         if bounds:
-            self.admin.delete_records(bounds, request_timeout=self._timeout)
+            answers = self.admin.delete_records(bounds, request_timeout=self._timeout)
+        return answers
 
     def purge(self, topic: str) -> None:
         """Delete every record a topic has now."""
