@@ -93,6 +93,12 @@ def cluster_of(options: Options) -> Cluster:
         return _clusters[identity]
 
 
+def clusters() -> list[Cluster]:
+    """Return every cluster that this process has opened."""
+    with _lock:
+        return list(_clusters.values())
+
+
 def keep_from_children(handle: Handle) -> Handle:
     """Register a librdkafka handle, so that a forked child never runs its destructor."""
     _handles.append(handle)

@@ -189,6 +189,7 @@ class GroupConsumer(threading.Thread):
 
     def _on_assign(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
         self._joined = True
+        self._cluster.counters.add("rebalances")
         if not parts:
             return
         for part in self._committed(consumer, parts):
@@ -221,6 +222,7 @@ class GroupConsumer(threading.Thread):
             self._sink.leaving(going, 0.0 if self._stopping else self._options.revoke_drain)
             self._commits.surely(consumer, going)
             self._drop(going)
+            self._cluster.counters.add("partitions_revoked", len(going))
             logger.info("group %s: gave back %s", self.group, _listed(parts))
 
     def _on_lost(self, _consumer: Consumer, parts: list[TopicPartition]) -> None:

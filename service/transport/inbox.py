@@ -67,6 +67,7 @@ class Inbox:
         self._congested: set[object] = set()
         self._tags = itertools.count(1)
         self._error: TransportError | None = None
+        counters.measure(self)
 
     # -- the side of the one that delivers -----------------------------------------------------------------------
 
@@ -131,6 +132,17 @@ class Inbox:
         """Tell whether anything could be handed out."""
         with self._lock:
             return any(self._ready.values())
+
+    def levels(self) -> dict[str, float]:
+        """Return what is held at this moment, for the counters."""
+        with self._lock:
+            loads = list(self._load.values())
+            return {
+                "buffered_messages": sum(load.messages for load in loads),
+                "buffered_bytes": sum(load.size for load in loads),
+                "queues_full": len(self._congested),
+                "unacknowledged_messages": len(self._out),
+            }
 
     def raise_failure(self) -> None:
         """Raise what ended the consumer, if anything did."""

@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from kombu import Connection, Consumer, Exchange, Message, Producer, Queue
 
-from service.transport.cluster import cluster_of
+from service.transport.cluster import cluster_of, clusters
 from service.transport.inspection import Inspector, QueueReport
+from service.transport.metrics import samples
 
 from .conftest import Corner, until
 
@@ -121,3 +122,28 @@ def test_delayed_messages_are_counted_with_the_time_of_the_next(corner: Corner) 
     assert [report.waiting for report in waiting] == [2]
     assert waiting[0].next_move is not None
     assert now < waiting[0].next_move.timestamp() < now + 7 * 3600 + 1
+
+
+def test_a_process_exports_what_it_did_and_what_it_holds(corner: Corner) -> None:
+    # given a worker that was handed five messages, has finished two, and was late with a delayed one
+    eta = datetime.fromtimestamp(time.time() + 0.5, UTC).isoformat()
+    publish(corner, 4)
+    publish(corner, 1, headers={"eta": eta, "id": "x", "task": "t"})
+    with corner.connect() as connection:
+        for message in Working(connection).wait_for(5)[:2]:
+            message.ack()
+        cluster = cluster_of(connection.transport.options)
+
+        def read() -> dict[str, float]:
+            return {sample.name: sample.value for sample in samples([cluster])}
+
+        # when its commits are through: then every kind of number tells
+        until(lambda: read()["kafka_transport_commits_total"], "a commit", 20)
+        found = read()
+        assert found["kafka_transport_delivered_total"] == 5
+        assert found["kafka_transport_unacknowledged_messages"] == 3
+        assert found["kafka_transport_rebalances_total"] >= 1
+        assert found["kafka_transport_partitions_assigned_total"] >= 4
+        assert found["kafka_transport_delay_lateness_seconds_count"] == 1
+        assert found["kafka_transport_delay_lateness_seconds_max"] < 60
+        assert cluster in clusters()
