@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 # Two `make` at once must not install into one .venv; where there is no flock, start them one after the other.
 LOCK := $(if $(shell command -v flock),flock .stack/install.lock,)
 
-.PHONY: help install run test test-unit lint types bench mutations clean
+.PHONY: help install run test test-unit lint types bench bench-transport mutations clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make lint       check style and form"
 	@echo "make types      check types"
 	@echo "make bench      measure throughput and latency"
+	@echo "make bench-transport  compare the Kafka transport with Celery on Redis and kombu's own"
 	@echo "make mutations  take guards out one at a time and see their tests fail"
 	@echo "make clean      end the stacks of this clone and delete what was made (caches of the user stay)"
 
@@ -52,6 +53,9 @@ mutations: install
 
 bench: install
 	@$(BIN)/sentinai bench $(BENCH_ARGS)
+
+bench-transport: install
+	@$(BIN)/python -m tests.benchmarks.transport $(BENCH_ARGS)
 
 clean:
 	@if test -x $(BIN)/sentinai; then for state in .stack/*/state.json; do \
