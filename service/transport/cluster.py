@@ -10,17 +10,21 @@ import ctypes
 import logging
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
+from .binding_topic import BindingTopic
 from .counters import Counters
 from .errors import BrokerUnavailable
 from .librdkafka_log import client_logger
 from .names import Names
 from .options import Options
 from .publishing import Publisher
+from .shared_bindings import SharedBindings
 from .topics import Topics
 
 logger = logging.getLogger(__name__)
@@ -42,7 +46,11 @@ class Cluster:
         self.publisher = Publisher(
             self._make_producer, options.publish_timeout, self.counters, on_unknown_topic=self.topics.forget
         )
+        self.bindings = SharedBindings(
+            BindingTopic(self), self.counters, options.bindings_max_age, patience=options.publish_timeout
+        )
         self._warm = False
+        self._warned: set[str] = set()
 
     def verify(self) -> None:
         """Make sure that the cluster answers, and warm the producer up on the first call.
@@ -68,6 +76,26 @@ class Cluster:
             self.last_error = error.str()
         self.counters.add("client_errors")
         logger.debug("librdkafka: %s", error.str())
+
+    @contextmanager
+    def reading(self, purpose: str) -> Iterator[Consumer]:
+        """Open a consumer that is assigned what it reads and takes part in no group; closed afterwards."""
+        config = {**self.options.consumer(f"{self.options.group_id}.{purpose}"), "enable.partition.eof": True}
+        for of_a_member in ("group.instance.id", "group.protocol"):
+            config.pop(of_a_member, None)
+        consumer = keep_from_children(Consumer({**config, "error_cb": self.on_error}, logger=client_logger()))
+        try:
+            yield consumer
+        finally:
+            consumer.close()
+            let_go(consumer)
+
+    def warn_once(self, text: str, *arguments: object) -> None:
+        """Log a warning that this process has not logged yet."""
+        told = text % arguments
+        if told not in self._warned:
+            self._warned.add(told)
+            logger.warning("%s", told)
 
     def _make_producer(self) -> Producer:
         return keep_from_children(

@@ -6,6 +6,7 @@ it open a new channel, and everything here is an ``OperationalError``, which is 
 
 from __future__ import annotations
 
+import amqp  # type: ignore[import-untyped]  # py-amqp has no annotations
 from confluent_kafka import KafkaError
 from kombu.exceptions import OperationalError
 
@@ -75,11 +76,33 @@ class Unroutable(ChannelFailed):
     """No queue takes this message."""
 
     def __init__(self, exchange: str, routing_key: str) -> None:
-        where = f"exchange {exchange!r}" if exchange else "the default exchange"
-        super().__init__(
-            f"no queue known to this process takes routing key {routing_key!r} of {where}; name the queue "
-            "when publishing (queue=... beside exchange= and routing_key=) or declare it first"
-        )
+        if exchange:
+            what = f"no queue is bound to exchange {exchange!r} so that it takes routing key {routing_key!r}; "
+            check = "check both names, and that the consumer of these messages has declared its queue"
+        else:
+            what = f"there is no queue {routing_key!r}; "
+            check = "check its name, or declare it first"
+        super().__init__(f"{what}{check} (topic_prefix must be the same there and here)")
+
+
+class NotFound(ChannelFailed, amqp.NotFound):  # type: ignore[misc]  # py-amqp has no annotations
+    """An exchange or a queue that must exist does not. AMQP's 404."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        text = f"NOT_FOUND - no {kind} {name!r}; check its name, and that whoever owns it has declared it"
+        amqp.NotFound.__init__(self, text)
+
+
+class PreconditionFailed(ChannelFailed, amqp.PreconditionFailed):  # type: ignore[misc]  # no annotations
+    """Something was declared as what it is not. AMQP's 406."""
+
+    def __init__(self, what: str, is_now: str, wanted: str) -> None:
+        text = f"PRECONDITION_FAILED - {what} is {is_now}, not {wanted}; declare it the same everywhere, or delete it"
+        amqp.PreconditionFailed.__init__(self, text)
+
+
+class NotOffered(ChannelFailed, NotImplementedError):
+    """A feature of AMQP that this transport does not have. The message says what to do instead."""
 
 
 class TopicNotReady(ConnectionFailed):

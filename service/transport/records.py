@@ -39,7 +39,8 @@ class Record:
     """What is written to a topic."""
 
     key: bytes | None
-    value: bytes
+    value: bytes | None
+    """None says, on a compacted topic, that there is nothing under this key any more."""
     headers: Headers
 
 
