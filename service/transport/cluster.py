@@ -78,9 +78,13 @@ class Cluster:
         logger.debug("librdkafka: %s", error.str())
 
     @contextmanager
-    def reading(self, purpose: str) -> Iterator[Consumer]:
-        """Open a consumer that is assigned what it reads and takes part in no group; closed afterwards."""
+    def reading(self, purpose: str, **more: Any) -> Iterator[Consumer]:
+        """Open a consumer that is assigned what it reads and takes part in no group; closed afterwards.
+
+        ``more`` are further librdkafka settings, with ``_`` for their dots.
+        """
         config = {**self.options.consumer(f"{self.options.group_id}.{purpose}"), "enable.partition.eof": True}
+        config |= {name.replace("_", "."): value for name, value in more.items()}
         for of_a_member in ("group.instance.id", "group.protocol"):
             config.pop(of_a_member, None)
         consumer = keep_from_children(Consumer({**config, "error_cb": self.on_error}, logger=client_logger()))

@@ -111,6 +111,24 @@ def read_islands(committed: int, metadata: str | None) -> Islands:
     return Islands(tuple(spans), committed - 1 + int(match[1], 36))
 
 
+def forward(commit: Progress, offset: int) -> Progress:
+    """Return the commit of a group that shall go on at ``offset``; what it finished above stays finished."""
+    islands, start = read_islands(commit.offset, commit.metadata), offset
+    spans = []
+    for first, last in islands.spans:
+        if first > start:
+            spans.append((first, last))
+        else:
+            start = max(start, last + 1)
+    return Progress(start, _write(start, islands.reached, spans))
+
+
+def backward(commit: Progress, offset: int) -> Progress:
+    """Return the commit of a group that shall do all from ``offset`` on again; it is known to have seen it."""
+    reached = max(commit.offset - 1, read_islands(commit.offset, commit.metadata).reached)
+    return Progress(offset, _write(offset, reached, []))
+
+
 def _gaps(unfinished: list[int], end: int) -> list[tuple[int, int]]:
     """Spans of finished offsets between unfinished ones, up to ``end`` (exclusive)."""
     following = [*unfinished[1:], end]

@@ -12,9 +12,8 @@ from datetime import UTC, datetime
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from .cluster import Cluster, keep_from_children, let_go
+from .cluster import Cluster
 from .errors import BrokerUnavailable
-from .librdkafka_log import client_logger
 from .records import Arrival, arrival_of
 
 Place = tuple[str, int]
@@ -22,7 +21,6 @@ Place = tuple[str, int]
 
 _POLL = 0.05
 _BATCH = 500
-_FETCH_BYTES = 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,30 +50,13 @@ def read(cluster: Cluster, wanted: Mapping[Place, Span], within: float) -> dict[
     """
     found: dict[Place, list[Seen]] = {place: [] for place in wanted}
     if wanted:
-        consumer = _open(cluster)
         try:
-            _read(consumer, wanted, found, time.monotonic() + within)
+            with cluster.reading("onlooker", auto_offset_reset="error", queued_min_messages=1) as consumer:
+                _read(consumer, wanted, found, time.monotonic() + within)
         except KafkaException as failure:
             servers, cause = cluster.options.bootstrap_servers, failure.args[0].str()
             raise BrokerUnavailable(servers, "reading messages", cause) from failure
-        finally:
-            consumer.close()
-            let_go(consumer)
     return found
-
-
-def _open(cluster: Cluster) -> Consumer:
-    config = cluster.options.consumer("onlooker")
-    for of_a_member in ("group.instance.id", "group.protocol", "partition.assignment.strategy"):
-        config.pop(of_a_member, None)
-    config |= {
-        "enable.partition.eof": True,
-        "auto.offset.reset": "error",
-        "queued.min.messages": 1,
-        "max.partition.fetch.bytes": _FETCH_BYTES,
-        "error_cb": cluster.on_error,
-    }
-    return keep_from_children(Consumer(config, logger=client_logger()))
 
 
 def _read(consumer: Consumer, wanted: Mapping[Place, Span], found: dict[Place, list[Seen]], deadline: float) -> None:
