@@ -271,7 +271,7 @@ def test_what_waits_for_its_time_has_no_retention_and_keeps_its_key(corner: Corn
     with corner.connect() as connection:
         publish(connection, JOBS, "later", headers={"eta": eta}, partition_key="acme.e-1")
         assert JOBS(connection.default_channel).queue_declare(passive=True).message_count == 0
-        topic = f"{corner.options['topic_prefix']}_wait.60000"
+        topic = f"{corner.options['topic_prefix']}_wait.55000"
         [waiting] = records(corner, topic)
         assert waiting.key() == b"acme.e-1"
         # then the broker keeps it for ever
