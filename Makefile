@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 # Two `make` at once must not install into one .venv; where there is no flock, start them one after the other.
 LOCK := $(if $(shell command -v flock),flock .stack/install.lock,)
 
-.PHONY: help install run test test-unit lint types bench bench-transport mutations clean
+.PHONY: help install run test test-unit lint types bench bench-transport mutations peer-suites clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make bench      measure throughput and latency"
 	@echo "make bench-transport  compare the Kafka transport with Celery on Redis and kombu's own"
 	@echo "make mutations  take guards out one at a time and see their tests fail"
+	@echo "make peer-suites  run kombu's and Celery's own integration suites on the Kafka transport"
 	@echo "make clean      end the stacks of this clone and delete what was made (caches of the user stay)"
 
 install:
@@ -50,6 +51,9 @@ types: install
 
 mutations: install
 	@$(BIN)/python -m tests.mutations $(MUTATION)
+
+peer-suites: install
+	@$(BIN)/python -m tests.peers $(PEER_ARGS)
 
 bench: install
 	@$(BIN)/sentinai bench $(BENCH_ARGS)

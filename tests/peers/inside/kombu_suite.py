@@ -1,0 +1,78 @@
+"""kombu's base test classes for the broker that TEST_BROKER names. Copied beside them as a test module.
+
+kombu has a module like this for each of its transports; the classes and their assertions are kombu's.
+"""
+
+import json
+import os
+from urllib.parse import urlsplit
+
+import kombu
+import pytest
+
+from .common import (
+    BaseEventLoop,
+    BaseExchangeTypes,
+    BaseFailover,
+    BaseMessage,
+    BasePriority,
+    BaseTimeToLive,
+    BasicFunctionality,
+)
+
+BROKER = os.environ["TEST_BROKER"]
+OPTIONS = json.loads(os.environ["PEERS_TRANSPORT_OPTIONS"])
+REDIS = urlsplit(BROKER).scheme == "redis"
+DEAD = f"{urlsplit(BROKER).scheme}://localhost:12345"
+
+
+@pytest.fixture
+def connection():
+    return kombu.Connection(BROKER, transport_options=dict(OPTIONS))
+
+
+@pytest.fixture
+def invalid_connection():
+    return kombu.Connection(DEAD, transport_options=dict(OPTIONS))
+
+
+@pytest.fixture
+def failover_connection():
+    return kombu.Connection(f"{DEAD};{BROKER}", transport_options=dict(OPTIONS), connect_timeout=10)
+
+
+class test_Basic(BasicFunctionality):
+    pass
+
+
+class test_ExchangeTypes(BaseExchangeTypes):
+    pass
+
+
+class test_Message(BaseMessage):
+    pass
+
+
+class test_Failover(BaseFailover):
+    pass
+
+
+class test_TimeToLive(BaseTimeToLive):
+    pass
+
+
+class test_EventLoop(BaseEventLoop):
+    @pytest.fixture
+    def connection(self):
+        """The test asserts the order of two messages without a key: on Kafka that takes a queue of one partition."""
+        options = {} if REDIS else {"partitions": 1}
+        return kombu.Connection(BROKER, transport_options={**OPTIONS, **options})
+
+
+if REDIS:
+    # kombu's own adaptation: with Redis a lower number is more urgent, and a drain hands out one message.
+    from .test_redis import test_RedisPriority as test_Priority
+else:
+
+    class test_Priority(BasePriority):
+        pass
