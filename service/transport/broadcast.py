@@ -16,7 +16,6 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from .cluster import Cluster, keep_from_children, let_go
 from .errors import ConsumerFailed, TransportError
-from .librdkafka_log import client_logger
 from .records import ROUTING_KEY, Arrival, arrival_of, header
 from .wakeup import Wakeup
 
@@ -24,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 _WAITING_LIMIT = 5000
 """Messages kept for a queue that nobody reads; older ones are dropped and counted."""
+_GROUP = "listener"
+"""Named after the workers' group, so that an ACL for its prefix holds here; nobody ever joins it."""
 _POLL = 0.1
 _BATCH = 200
 
@@ -81,6 +82,12 @@ class Listener:
             for bindings in self._bindings.values():
                 bindings[:] = [bound for bound in bindings if bound[0] != queue]
 
+    def unbind(self, queue: str, exchange: str, binding_key: str) -> None:
+        """Let ``queue`` have no more of the exchange's messages under this binding key."""
+        with self._lock:
+            bindings = self._bindings.get(self._cluster.names.broadcast(exchange), [])
+            bindings[:] = [bound for bound in bindings if bound[:2] != (queue, binding_key)]
+
     def __contains__(self, queue: object) -> bool:
         return queue in self._queues
 
@@ -91,6 +98,14 @@ class Listener:
                 if waiting and wanted(queue):
                     return queue, waiting.popleft()
         return None
+
+    def put_back(self, queue: str, arrival: Arrival) -> None:
+        """Let a message that was taken be the next again."""
+        with self._lock:
+            waiting = self._queues.get(queue)
+            if waiting is not None and len(waiting) < _WAITING_LIMIT:
+                waiting.appendleft(arrival)
+        self._wakeup.set()
 
     def size(self, queue: str) -> int:
         """How many messages wait for a queue."""
@@ -127,7 +142,8 @@ class Listener:
             while not self._stopping:
                 self._round(consumer)
         except Exception as failure:  # noqa: BLE001 - a thread's edge: whatever ends it must reach the connection
-            self._error = ConsumerFailed("(listener)", str(failure))
+            self._error = as_transport_error(_GROUP, failure)
+            self._cluster.pace.failed()
             self._wakeup.set()
         finally:
             if consumer is not None:
@@ -135,11 +151,11 @@ class Listener:
                 let_go(consumer)
 
     def _open(self) -> Consumer:
-        config = self._cluster.options.consumer(f"listener-{uuid.uuid4().hex}")
+        config = self._cluster.options.consumer(f"{self._cluster.options.group_id}.{_GROUP}")
         config["enable.partition.eof"] = True
         for of_a_member in ("group.instance.id", "group.protocol"):
             config.pop(of_a_member, None)
-        return keep_from_children(Consumer({**config, "error_cb": self._cluster.on_error}, logger=client_logger()))
+        return self._cluster.open_consumer(config)
 
     def _round(self, consumer: Consumer) -> None:
         self._assign(consumer)
@@ -153,7 +169,7 @@ class Listener:
             if error is None:
                 self._distribute(arrival_of(message))
             elif error.fatal() or error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-                raise ConsumerFailed("(listener)", error.str())
+                raise ConsumerFailed(_GROUP, told(error))
         self._wakeup.set()
 
     def _assign(self, consumer: Consumer) -> None:

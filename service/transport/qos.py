@@ -17,7 +17,7 @@ class QoS(virtual.QoS):
 
     channel: Channel
     restore_at_shutdown = False
-    """What is unfinished is not committed, so Kafka delivers it again; publishing a copy would double it."""
+    """The channel does it when it closes; when a process just ends, Kafka delivers what is not committed."""
 
     def ack(self, delivery_tag: str) -> None:
         """The message is done with."""
@@ -37,8 +37,14 @@ class QoS(virtual.QoS):
         if transport is not None:
             transport.session.wake()
 
+    def up_to(self, delivery_tag: str) -> list[str]:
+        """Return the unacknowledged messages from the first that was handed out to this one."""
+        self._flush()
+        tags = list(self._delivered)
+        return tags[: tags.index(delivery_tag) + 1] if delivery_tag in tags else []
+
     def restore_unacked(self) -> list[object]:
-        """``basic_recover``: hand out everything unacknowledged again."""
+        """Hand out everything unacknowledged again: the channel closes, or was told to recover."""
         self._flush()
         for delivery_tag in list(self._delivered):
             self.reject(delivery_tag, requeue=True)

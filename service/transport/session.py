@@ -13,6 +13,7 @@ from .broadcast import Listener
 from .cluster import Cluster
 from .deadletters import dead_letter
 from .errors import ConnectionFailed, Undecodable
+from .expiry import is_expired
 from .groups import Groups
 from .inbox import Held, Inbox
 from .records import Arrival, decode
@@ -55,6 +56,7 @@ class Session:
         self._no_ack: set[str] = set()
         self._queue_of: dict[str, str] = {}
         self._broadcast_tags = itertools.count(1)
+        self._heard: dict[str, tuple[str, Arrival]] = {}
         self._closed = False
 
     # -- queues --------------------------------------------------------------------------------------------------
@@ -117,10 +119,10 @@ class Session:
             queue.Empty: there is none.
         """
         if queue in self.listener:
-            heard = self.listener.take(lambda name: name == queue)
-            if heard is None:
-                raise Empty
-            return self._decoded_broadcast(heard[1])
+            while (heard := self.listener.take(lambda name: name == queue)) is not None:
+                if (raw := self._decoded_broadcast(*heard)) is not None:
+                    return raw
+            raise Empty
         topic = self.cluster.names.queue(queue)
         try:
             raw = self._take(topic)
@@ -135,12 +137,18 @@ class Session:
 
     def finish(self, delivery_tag: str) -> None:
         """A message is done with. Any thread."""
-        if not delivery_tag.startswith(_BROADCAST):
+        if delivery_tag.startswith(_BROADCAST):
+            self._heard.pop(delivery_tag, None)
+        else:
             self._inbox.finish(delivery_tag)
 
     def put_back(self, delivery_tag: str) -> None:
         """A message shall be handed out again. Any thread."""
-        self._inbox.put_back(delivery_tag)
+        heard = self._heard.pop(delivery_tag, None)
+        if heard is not None:
+            self.listener.put_back(*heard)
+        else:
+            self._inbox.put_back(delivery_tag)
 
     def dead_letter(self, delivery_tag: str, reason: str) -> None:
         """Keep a message on the dead-letter topic, then finish it. Any thread.
@@ -151,6 +159,7 @@ class Session:
         held = self._inbox.held(delivery_tag)
         if held is not None:
             dead_letter(self.cluster, held.arrival, reason)
+        if held is not None or delivery_tag in self._heard:
             self.finish(delivery_tag)
 
     def wake(self) -> None:
@@ -197,24 +206,40 @@ class Session:
 
     def _deliver_broadcast(self, queue: str, arrival: Arrival) -> bool:
         try:
-            raw = self._decoded_broadcast(arrival)
+            raw = self._decoded_broadcast(queue, arrival)
         except Undecodable as reason:
             logger.warning("a broadcast message is dropped: %s", reason)
-        else:
+            return True
+        if raw is not None:
+            if queue in self._no_ack:
+                self.finish(raw["properties"]["delivery_tag"])
             self._callbacks[queue](raw)
         return True
 
     def _decoded(self, held: Held) -> Raw | None:
-        """Decode a record; one that cannot be decoded goes to the dead-letter topic and the partition goes on."""
+        """Decode a record; None for one that nobody shall have, and with which the partition goes on.
+
+        What cannot be decoded goes to the dead-letter topic; what has expired is finished.
+        """
         try:
-            return decode(held.arrival, held.tag, held.redelivered)
+            raw = decode(held.arrival, held.tag, held.redelivered)
         except Undecodable as reason:
             self.dead_letter(held.tag, str(reason))
             return None
+        if is_expired(raw, held.arrival.headers, time.time()):
+            self.cluster.counters.add("expired")
+            self.finish(held.tag)
+            return None
+        return raw
 
-    def _decoded_broadcast(self, arrival: Arrival) -> Raw:
+    def _decoded_broadcast(self, queue: str, arrival: Arrival) -> Raw | None:
         tag = f"{_BROADCAST}{next(self._broadcast_tags)}"
-        return decode(arrival, tag, redelivered=False)
+        raw = decode(arrival, tag, redelivered=False)
+        if is_expired(raw, arrival.headers, time.time()):
+            self.cluster.counters.add("expired")
+            return None
+        self._heard[tag] = (queue, arrival)
+        return raw
 
     def _may_have(self, queue: str) -> bool:
         credit = self._credits.get(queue)

@@ -20,7 +20,8 @@ from typing import Protocol
 from .binding_topic import REMEMBERS_DELETIONS, Extent
 from .bindings import Binding, Change, Exchange, Route, Table, absent, present
 from .counters import Counters
-from .errors import ConnectionFailed, NotFound, PreconditionFailed
+from .errors import ConnectionFailed
+from .refusals import NotFound, PreconditionFailed
 
 logger = logging.getLogger(__name__)
 
@@ -86,13 +87,19 @@ class SharedBindings:
         """Return an exchange as this process knows it."""
         return self._table.exchanges.get(name)
 
+    def type_of(self, exchange: str) -> str | None:
+        """Return the type of an exchange as this process knows it; None for one that it does not know."""
+        return self._table.type_of(exchange)
+
     def exchanges(self) -> list[Exchange]:
-        """Return all exchanges as this process knows them."""
+        """Return all exchanges, by a copy not older than the option allows."""
+        self._check_if_older(self._max_age)
         with self._lock:
             return list(self._table.exchanges.values())
 
     def bindings(self, *, exchange: str | None = None, queue: str | None = None) -> list[Binding]:
-        """Return bindings as this process knows them."""
+        """Return the bindings of an exchange, of a queue, or all, by a copy not older than the option allows."""
+        self._check_if_older(self._max_age)
         with self._lock:
             return self._table.bindings(exchange=exchange, queue=queue)
 
@@ -126,7 +133,7 @@ class SharedBindings:
             if missing:
                 # Another process was faster. Compaction keeps the newest record, so that must be the valid one.
                 self._write([present(known)])
-        raise PreconditionFailed(f"exchange {exchange.name!r}", _told(known), _told(exchange))
+        raise PreconditionFailed(f"exchange {exchange.name!r}", told(known), told(exchange))
 
     def bind(self, binding: Binding) -> None:
         """Make sure that a binding exists.
@@ -154,17 +161,17 @@ class SharedBindings:
         with self._changing:
             self.check()
             known = self.exchange(exchange)
-            facts: list[Exchange | Binding] = [*self.bindings(exchange=exchange), *([known] if known else ())]
+            facts: list[Exchange | Binding] = [*self._table.bindings(exchange=exchange), *([known] if known else ())]
             # Another process may bind a queue until it sees that the exchange is gone.
             while facts:
                 self._write([absent(fact) for fact in facts])
-                facts = [*self.bindings(exchange=exchange)]
+                facts = [*self._table.bindings(exchange=exchange)]
 
     def forget_queue(self, queue: str) -> None:
         """Make sure that nothing is bound to a queue."""
         with self._changing:
             self.check()
-            if bound := self.bindings(queue=queue):
+            if bound := self._table.bindings(queue=queue):
                 self._write([absent(binding) for binding in bound])
 
     # -- inside --------------------------------------------------------------------------------------------------
@@ -232,7 +239,8 @@ class SharedBindings:
             self._counters.add("bindings_skipped", skipped)
 
 
-def _told(exchange: Exchange | None) -> str:
+def told(exchange: Exchange | None) -> str:
+    """Return an exchange in words, for messages."""
     if exchange is None:
         return "nothing"
     kind = " ".join((*(["durable"] * exchange.durable), *(["auto-delete"] * exchange.auto_delete), exchange.type))

@@ -166,8 +166,8 @@ def test_a_worker_told_to_stop_finishes_and_leaves_nothing_to_do_twice(fleet: Fl
     assert len(fleet.journal("begin")) == 40
 
 
-def test_a_pool_process_that_never_declared_the_queue_is_told_so(corner: Corner, tmp_path: Path) -> None:
-    # given an application that names the exchange and not the queue
+def test_an_exchange_without_a_queue_is_told_to_who_publishes(corner: Corner, tmp_path: Path) -> None:
+    # given an application that names an exchange to which nobody has bound a queue
     fleet = Fleet(corner, tmp_path)
     printed = fleet.run(
         "try:\n"
@@ -176,7 +176,7 @@ def test_a_pool_process_that_never_declared_the_queue_is_told_so(corner: Corner,
     )
     # then it is an error that says what to do, not a lost task
     assert "Unroutable" in printed or "OperationalError" in printed
-    assert "queue=" in printed
+    assert "declared its queue" in printed
 
 
 def done(fleet: Fleet) -> set[tuple[str, int]]:
