@@ -22,6 +22,7 @@ COMMANDS = {
     "packs": "Validate, test, load and activate packs.",
     "exceptions": "Inspect exceptions and their timelines.",
     "ledger": "Print the conservation ledger.",
+    "transport": "Look at the queues in Kafka, and operate them.",
     "bench": "Measure throughput and latency.",
 }
 """Name and one line of every sub-command, so that --help imports none of them."""

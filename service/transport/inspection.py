@@ -15,6 +15,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from .cluster import Cluster
 from .delays import read_parked
 from .errors import Undecodable
+from .offsets import Progress
 from .reader import Place, Seen, Span, read
 from .survey import Group, Survey
 from .tally import Tally, tally
@@ -51,7 +52,7 @@ class QueueReport:
     topic: str
     group: str
     state: str
-    """The group's: ``stable``, ``empty`` (nobody consumes), ``dead`` (nobody ever did), ..."""
+    """The group's: ``stable``, ``empty`` (nobody consumes), ``absent`` (nobody ever did), ..."""
     partitions: tuple[PartitionReport, ...]
 
     @property
@@ -106,14 +107,20 @@ class Inspector:
         return self._names.group(self._cluster.options.group_id, self._names.queue(queue))
 
     def known_queues(self) -> list[str]:
-        """Queues that somebody consumes or did.
+        """Queues under the prefix.
 
-        With an empty prefix every topic of the cluster could be a queue; a group of ours tells which are.
+        With an empty prefix every topic of the cluster could be one: then those that somebody consumes or did, or
+        that an exchange feeds.
         """
-        groups = self._survey.group_names()
         topics = {topic for topic, _ in self._survey.leaders(lambda topic: self._names.queue_of(topic) is not None)}
-        queues = [self._names.queue_of(topic) or "" for topic in topics]
-        return sorted(queue for queue in queues if self.group_of(queue) in groups)
+        queues = sorted(self._names.queue_of(topic) or "" for topic in topics)
+        if self._cluster.options.topic_prefix:
+            return queues
+        groups = self._survey.group_names()
+        bindings = self._cluster.bindings
+        bindings.check()
+        bound = {binding.queue for binding in bindings.bindings()}
+        return [queue for queue in queues if queue in bound or self.group_of(queue) in groups]
 
     def queues(self, queues: Collection[str], *, ages: bool = True) -> list[QueueReport]:
         """Report these queues, in their order; one that has no topic has no partitions.
@@ -148,6 +155,13 @@ class Inspector:
         }
         topics = sorted({topic for topic, _ in leaders}, key=lambda topic: (topic != soon, len(topic), topic))
         return [_delay_report(topic, tallies, heads) for topic in topics]
+
+    def tallies(self, topic: str, group: str) -> tuple[dict[Place, Tally], dict[Place, Progress]]:
+        """Count a topic's partitions for a group, as far as they answer, and tell what the group committed."""
+        leaders = self._survey.leaders(topic.__eq__)
+        commits = self._survey.commits({group: list(leaders)})
+        found = self._tallies(leaders, {topic: group})
+        return found, {place: commit for (_, place), commit in commits.items()}
 
     def poison(self) -> int:
         """Return how many dead letters there are that nobody returned."""

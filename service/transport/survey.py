@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from .errors import BrokerUnavailable
@@ -55,7 +55,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A consumer group. ``state`` is Kafka's word in lower case; ``dead`` is a group that does not exist."""
+    """A consumer group. ``state`` is Kafka's word in lower case, but ``absent`` for a group that does not exist."""
 
     name: str
     state: str
@@ -115,7 +115,7 @@ class Survey:
         }
 
     def groups(self, names: Collection[str]) -> dict[str, Group]:
-        """Describe groups; one that does not exist is described as ``dead``."""
+        """Describe groups; one that does not exist is described as ``absent``."""
         answers = self._ask(
             "asking for groups",
             names,
@@ -186,7 +186,7 @@ def _group_of(name: str, described: Any) -> Group:
     protocol = getattr(described, "type", None)
     return Group(
         name,
-        described.state.name.lower(),
+        "absent" if described.state is ConsumerGroupState.DEAD else described.state.name.lower(),
         protocol.name.lower() if protocol is not None else "",
         tuple(sorted(members, key=lambda member: (member.title, member.member_id))),
     )
