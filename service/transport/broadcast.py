@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import logging
 import threading
-import uuid
 from collections import deque
 from collections.abc import Callable
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from .cluster import Cluster, keep_from_children, let_go
-from .errors import ConsumerFailed, TransportError
+from .cluster import Cluster, let_go
+from .errors import ConsumerFailed, TransportError, as_transport_error, told
 from .records import ROUTING_KEY, Arrival, arrival_of, header
 from .wakeup import Wakeup
 

@@ -6,28 +6,37 @@ forked child starts with nothing, and the parent's handles are leaked in it on p
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import logging
 import os
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from .binding_topic import BindingTopic
 from .counters import Counters
-from .errors import BrokerUnavailable
-from .librdkafka_log import client_logger
+from .delays import Route
+from .errors import BadSetting, BrokerUnavailable, TransportError, told
+from .librdkafka_log import ClientLog
 from .names import Names
 from .options import Options
 from .publishing import Publisher
+from .reachability import look
 from .shared_bindings import SharedBindings
 from .topics import Topics
+from .troubles import Pace, Troubles
 
 logger = logging.getLogger(__name__)
+
+_LOOK_WITHIN = 2.0
+_FLUSH_WITHIN = 5.0
+"""How long a process that ends waits for messages nobody waited for (transient ones: events, replies)."""
 
 Handle = TypeVar("Handle")
 
@@ -38,13 +47,26 @@ class Cluster:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.names = Names(options.topic_prefix)
+        self.route = Route(options, self.names)
         self.counters = Counters()
-        self.last_error = ""
+        self.troubles = Troubles(options.bootstrap_servers)
+        self.pace = Pace()
+        self.client_log = cast(logging.Logger, ClientLog(self.troubles.heard))
         self.topics = Topics(
-            self._make_admin, options.bootstrap_servers, options.request_timeout, options.create_topics
+            self._make_admin,
+            options.bootstrap_servers,
+            options.request_timeout,
+            options.create_topics,
+            self._why_silent,
         )
         self.publisher = Publisher(
-            self._make_producer, options.publish_timeout, self.counters, on_unknown_topic=self.topics.forget
+            self._make_producer,
+            options.publish_timeout,
+            self.counters,
+            on_unknown_topic=self.topics.forget,
+            why=self._why_unconfirmed,
+            on_stored=self.troubles.fine,
+            on_replaced=let_go,
         )
         self.bindings = SharedBindings(
             BindingTopic(self), self.counters, options.bindings_max_age, patience=options.publish_timeout
@@ -56,9 +78,9 @@ class Cluster:
         """Make sure that the cluster answers, and warm the producer up on the first call.
 
         Raises:
-            BrokerUnavailable: it does not; the message holds the cause librdkafka told last.
+            BrokerUnavailable: it does not; the message holds the cause that librdkafka told last.
+            BadSetting: librdkafka does not take a setting.
         """
-        self.last_error = ""
         try:
             if self._warm:
                 self.topics.metadata()
@@ -66,16 +88,23 @@ class Cluster:
                 self.publisher.warm_up(self.options.request_timeout)
                 self._warm = True
         except KafkaException as failure:
-            self.publisher.serve()
-            cause = self.last_error or failure.args[0].str()
-            raise BrokerUnavailable(self.options.bootstrap_servers, "connecting", cause) from failure
+            raise BrokerUnavailable(self.options.bootstrap_servers, "connecting", self._why_silent()) from failure
+        self.troubles.fine()
 
     def on_error(self, error: KafkaError) -> None:
         """Remember what librdkafka tells only here: wrong passwords and certificates, for instance."""
-        if error.code() != KafkaError._ALL_BROKERS_DOWN or not self.last_error:
-            self.last_error = error.str()
+        self.troubles.heard(error.str(), error.code())
         self.counters.add("client_errors")
         logger.debug("librdkafka: %s", error.str())
+
+    def open_consumer(self, config: dict[str, Any]) -> Consumer:
+        """Make a consumer whose complaints are heard, and whose handle no forked child touches.
+
+        Raises:
+            BadSetting: librdkafka does not take a setting.
+        """
+        heard = {**config, "error_cb": self.on_error}
+        return _made("consumer", lambda: Consumer(heard, logger=self.client_log))
 
     @contextmanager
     def reading(self, purpose: str, **more: Any) -> Iterator[Consumer]:
@@ -87,7 +116,7 @@ class Cluster:
         config |= {name.replace("_", "."): value for name, value in more.items()}
         for of_a_member in ("group.instance.id", "group.protocol"):
             config.pop(of_a_member, None)
-        consumer = keep_from_children(Consumer({**config, "error_cb": self.on_error}, logger=client_logger()))
+        consumer = self.open_consumer(config)
         try:
             yield consumer
         finally:
@@ -102,13 +131,42 @@ class Cluster:
             logger.warning("%s", told)
 
     def _make_producer(self) -> Producer:
-        return keep_from_children(
-            Producer({**self.options.producer(), "error_cb": self.on_error}, logger=client_logger())
-        )
+        config = {**self.options.producer(), "error_cb": self.on_error}
+        return _made("producer", lambda: Producer(config, logger=self.client_log))
 
     def _make_admin(self) -> AdminClient:
         config: dict[str, Any] = {**self.options.common(), "error_cb": self.on_error}
-        return keep_from_children(AdminClient(config, logger=client_logger()))
+        return _made("admin client", lambda: AdminClient(config, logger=self.client_log))
+
+    def _why_silent(self) -> str:
+        """Say why no broker answers: what the clients have heard, else what a plain look at the address finds."""
+        self.publisher.listen()
+        self.topics.listen()
+        complaint = self.troubles.cause()
+        return str(complaint) if complaint is not None else look(self.options.bootstrap_servers, _LOOK_WITHIN)
+
+    def _why_unconfirmed(self, topic: str, error: KafkaError) -> str:
+        """Say why a message was not stored, or not in time."""
+        self.publisher.listen()
+        complaint = self.troubles.cause()
+        if error.code() not in _WITHOUT_CAUSE:
+            return told(error)
+        if complaint is not None:
+            return str(complaint)
+        try:
+            return self.topics.condition(topic) or told(error)
+        except TransportError as failure:
+            return str(failure)
+
+
+_WITHOUT_CAUSE = frozenset({KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT, KafkaError._FATAL, KafkaError._TRANSPORT})
+
+
+def _made(client: str, make: Callable[[], Handle]) -> Handle:
+    try:
+        return keep_from_children(make())
+    except KafkaException as refusal:
+        raise BadSetting(client, refusal.args[0].str()) from None
 
 
 _clusters: dict[str, Cluster] = {}
@@ -153,3 +211,13 @@ def _forget_the_parent() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_the_parent)
+
+
+def _flush_at_exit() -> None:
+    """Give messages that nobody waited for their time to leave: librdkafka would drop them with the process."""
+    deadline = time.monotonic() + _FLUSH_WITHIN
+    for cluster in clusters():
+        cluster.publisher.flush(max(0.0, deadline - time.monotonic()))
+
+
+atexit.register(_flush_at_exit)

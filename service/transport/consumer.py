@@ -21,10 +21,9 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from .assignments import Assignment
-from .cluster import Cluster, keep_from_children, let_go
+from .cluster import Cluster, let_go
 from .commits import Commits
-from .errors import ConsumerFailed, TransportError
-from .librdkafka_log import client_logger
+from .errors import as_transport_error, told
 from .offsets import Progress
 from .pauses import Pauses
 from .records import arrival_of
@@ -34,8 +33,6 @@ logger = logging.getLogger(__name__)
 
 _POLL = 0.1
 _BATCH = 200
-_ROOM = 0.01
-"""Poll this long while something is paused, to see soon whether there is room again."""
 _COMMITTED_TRIES = 3
 _FATAL = frozenset(
     {
@@ -117,20 +114,18 @@ class GroupConsumer(threading.Thread):
                 self._round(consumer)
         except Exception as failure:  # noqa: BLE001 - a thread's edge: whatever ends it must reach the connection
             self.stop()
-            logger.error("the consumer of group %s stops: %r", self.group, failure)
-            self._sink.failed(_as_transport_error(self.group, failure))
+            error = as_transport_error(self.group, failure)
+            logger.error("%s", error)
+            self._cluster.pace.failed()
+            self._sink.failed(error)
         finally:
             if consumer is not None:
                 self._leave(consumer)
             self._finished.set()
 
     def _open(self) -> Consumer:
-        config = {
-            **self._options.consumer(self.group),
-            "error_cb": self._cluster.on_error,
-            "on_commit": self._commits.on_commit,
-        }
-        consumer = keep_from_children(Consumer(config, logger=client_logger()))
+        config = {**self._options.consumer(self.group), "on_commit": self._commits.on_commit}
+        consumer = self._cluster.open_consumer(config)
         consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
         return consumer
 
@@ -145,7 +140,7 @@ class GroupConsumer(threading.Thread):
         patience = self._sink.turn()
         self._follow_congestion(consumer)
         self._commits.in_passing(consumer)
-        self._take(consumer, min(patience, _ROOM if self._pauses else _POLL))
+        self._take(consumer, min(patience, self._sink.looks_for_room if self._pauses else _POLL))
 
     def _take(self, consumer: Consumer, timeout: float) -> None:
         first = consumer.poll(max(0.0, timeout))
@@ -155,6 +150,7 @@ class GroupConsumer(threading.Thread):
         self._accept(first)
         for message in consumer.consume(_BATCH, 0):
             self._accept(message)
+        self._cluster.troubles.fine()
         self._sink.accepted()
 
     def _accept(self, message: Message) -> None:
@@ -178,7 +174,11 @@ class GroupConsumer(threading.Thread):
         self._cluster.counters.add("consumer_errors")
         if error.fatal() or error.code() in _FATAL:
             raise KafkaException(error)
-        if error.code() != KafkaError._PARTITION_EOF:
+        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            for topic in self._topics:
+                self._cluster.topics.forget(topic)
+            logger.error("group %s: %s; it goes on when the topic is there again", self.group, told(error))
+        elif error.code() != KafkaError._PARTITION_EOF:
             logger.warning("group %s: %s", self.group, error.str())
 
     def _follow_congestion(self, consumer: Consumer) -> None:
@@ -275,10 +275,6 @@ def _leave_groups_at_exit() -> None:
 
 
 atexit.register(_leave_groups_at_exit)
-
-
-def _as_transport_error(group: str, failure: Exception) -> TransportError:
-    return failure if isinstance(failure, TransportError) else ConsumerFailed(group, str(failure))
 
 
 def _listed(parts: list[Any]) -> str:

@@ -1,14 +1,16 @@
 """Errors of the transport. The message says what was wrong, where, and what a person can look at.
 
-kombu decides by class what to do: a :class:`ConnectionFailed` makes it reconnect, a :class:`ChannelFailed` makes
-it open a new channel, and everything here is an ``OperationalError``, which is what publishing code catches.
+kombu decides by class what to do: a :class:`ConnectionFailed` makes it reconnect and try again, a
+:class:`ChannelFailed` says that the same operation would fail again. Everything here is an ``OperationalError``, which
+is what publishing code catches. No message holds a secret: none is built from settings, but from their names.
 """
 
 from __future__ import annotations
 
-import amqp  # type: ignore[import-untyped]  # py-amqp has no annotations
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 from kombu.exceptions import OperationalError
+
+from .diagnosis import diagnose
 
 
 class TransportError(OperationalError):
@@ -30,18 +32,25 @@ class BadOption(TransportError):
         super().__init__(f"broker_transport_options[{name!r}] is {value!r}; it must be {wanted}")
 
 
+class BadSetting(TransportError):
+    """librdkafka does not take a setting. Its words name the setting, never the value of a secret one."""
+
+    def __init__(self, client: str, cause: str) -> None:
+        super().__init__(
+            f"librdkafka refuses the settings of the {client}: {cause}; {diagnose('', KafkaError._INVALID_ARG).advice}"
+        )
+
+
 class BadName(ChannelFailed):
     """A queue or exchange name has no Kafka topic name."""
 
 
 class BrokerUnavailable(ConnectionFailed):
-    """No broker answered in time."""
+    """No broker answered in time, or none lets us in."""
 
     def __init__(self, servers: str, during: str, cause: str) -> None:
-        super().__init__(
-            f"Kafka at {servers} did not answer while {during}: {cause}; "
-            "check host, port, TLS and credentials, and that the broker is running"
-        )
+        advice = diagnose(cause).advice
+        super().__init__(f"Kafka at {servers} did not answer while {during}: {with_advice(cause, advice)}")
 
 
 class ConsumerFailed(ConnectionFailed):
@@ -54,8 +63,9 @@ class ConsumerFailed(ConnectionFailed):
 class PublishFailed(ConnectionFailed):
     """The cluster refused a message, or could not be reached."""
 
-    def __init__(self, topic: str, cause: str) -> None:
-        super().__init__(f"a message for topic {topic!r} was not stored: {cause}")
+    def __init__(self, topic: str, cause: str, certain: bool = True) -> None:
+        outcome = "was not stored" if certain else "was perhaps not stored"
+        super().__init__(f"a message for topic {topic!r} {outcome}: {cause}")
 
 
 class PublishRefused(ChannelFailed):
@@ -68,8 +78,11 @@ class PublishRefused(ChannelFailed):
 class PublishTimedOut(ConnectionFailed):
     """No confirmation in time. The message may or may not be in the log: sending it again may double it."""
 
-    def __init__(self, topic: str, seconds: float) -> None:
-        super().__init__(f"no confirmation from topic {topic!r} within {seconds:g} s; it is unknown if it was stored")
+    def __init__(self, topic: str, seconds: float, cause: str = "") -> None:
+        because = f": {cause}" if cause else ""
+        super().__init__(
+            f"no confirmation from topic {topic!r} within {seconds:g} s; it is unknown if it was stored{because}"
+        )
 
 
 class Unroutable(ChannelFailed):
@@ -85,31 +98,25 @@ class Unroutable(ChannelFailed):
         super().__init__(f"{what}{check} (topic_prefix must be the same there and here)")
 
 
-class NotFound(ChannelFailed, amqp.NotFound):  # type: ignore[misc]  # py-amqp has no annotations
-    """An exchange or a queue that must exist does not. AMQP's 404."""
-
-    def __init__(self, kind: str, name: str) -> None:
-        text = f"NOT_FOUND - no {kind} {name!r}; check its name, and that whoever owns it has declared it"
-        amqp.NotFound.__init__(self, text)
-
-
-class PreconditionFailed(ChannelFailed, amqp.PreconditionFailed):  # type: ignore[misc]  # no annotations
-    """Something was declared as what it is not. AMQP's 406."""
-
-    def __init__(self, what: str, is_now: str, wanted: str) -> None:
-        text = f"PRECONDITION_FAILED - {what} is {is_now}, not {wanted}; declare it the same everywhere, or delete it"
-        amqp.PreconditionFailed.__init__(self, text)
-
-
-class NotOffered(ChannelFailed, NotImplementedError):
-    """A feature of AMQP that this transport does not have. The message says what to do instead."""
-
-
 class TopicNotReady(ConnectionFailed):
-    """A topic was asked for and has no leader yet, or may not be created."""
+    """A topic was asked for and has no leader yet."""
 
     def __init__(self, topic: str, cause: str) -> None:
         super().__init__(f"topic {topic!r} is not ready: {cause}")
+
+
+class TopicRefused(ChannelFailed):
+    """A topic is missing and cannot be created, or may not be used; someone has to change that first."""
+
+    def __init__(self, topic: str, cause: str) -> None:
+        super().__init__(f"topic {topic!r} cannot be used: {cause}")
+
+
+class AccessDenied(ChannelFailed):
+    """The cluster does not let this user do something: an ACL is missing."""
+
+    def __init__(self, during: str, cause: str) -> None:
+        super().__init__(f"not allowed, while {during}: {cause}")
 
 
 class Undecodable(TransportError):
@@ -121,13 +128,40 @@ def is_hopeless(error: KafkaError) -> bool:
     return error.code() in _HOPELESS
 
 
-_HOPELESS = frozenset(
+def is_denied(error: KafkaError) -> bool:
+    """Tell whether an ACL is missing."""
+    return error.code() in _DENIED
+
+
+def told(error: KafkaError) -> str:
+    """Return Kafka's words with what to check."""
+    return with_advice(error.str(), diagnose(error.str(), error.code()).advice)
+
+
+def as_transport_error(group: str, failure: Exception) -> TransportError:
+    """Return what ended a consumer's thread as an error that the connection can raise."""
+    if isinstance(failure, TransportError):
+        return failure
+    if isinstance(failure, KafkaException):
+        return ConsumerFailed(group, told(failure.args[0]))
+    return ConsumerFailed(group, repr(failure))
+
+
+def with_advice(cause: str, advice: str) -> str:
+    """Join what happened and what to check; once is enough."""
+    return cause if advice in cause else f"{cause}; {advice}"
+
+
+_DENIED = frozenset(
     {
-        KafkaError.MSG_SIZE_TOO_LARGE,
-        KafkaError.INVALID_RECORD,
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.RECORD_LIST_TOO_LARGE,
-        KafkaError.INVALID_TIMESTAMP,
     }
 )
+_HOPELESS = _DENIED | {
+    KafkaError.MSG_SIZE_TOO_LARGE,
+    KafkaError.INVALID_RECORD,
+    KafkaError.RECORD_LIST_TOO_LARGE,
+    KafkaError.INVALID_TIMESTAMP,
+}

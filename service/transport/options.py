@@ -120,6 +120,7 @@ class Options:
             "topic.metadata.refresh.fast.interval.ms": 50,
             "reconnect.backoff.ms": 50,
             "reconnect.backoff.max.ms": 1000,
+            "allow.auto.create.topics": False,
             **self.common_config,
         }
 

@@ -2,6 +2,9 @@
 
 Threads share the producer. Whoever waits for a confirmation serves the producer's callbacks for all (one leader at a
 time); a dedicated polling thread would cost a thread switch per message.
+
+An idempotent producer that meets an error it cannot repair is *fatal*: it is replaced, and its last answers are still
+heard, so that nobody waits for them in vain.
 """
 
 from __future__ import annotations
@@ -11,12 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from .counters import Counters
-from .errors import PublishFailed, PublishRefused, PublishTimedOut, TransportError, is_hopeless
+from .errors import PublishFailed, PublishRefused, PublishTimedOut, TransportError, is_hopeless, told
 from .records import Record
 
 logger = logging.getLogger(__name__)
@@ -26,6 +30,7 @@ _TOPIC_RETURNS_WITHIN = 10.0
 _PAUSE = 0.1
 _MARGIN = 2.0
 """librdkafka reports its own timeout; only if even that report is missing does the wait end by itself."""
+_TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 
 
 @dataclass(slots=True, eq=False)
@@ -51,14 +56,22 @@ class Publisher:
         timeout: float,
         counters: Counters,
         on_unknown_topic: Callable[[str], None],
+        why: Callable[[str, KafkaError], str] = lambda _topic, error: told(error),
+        on_stored: Callable[[], None] = lambda: None,
+        on_replaced: Callable[[Producer], None] = lambda _producer: None,
     ) -> None:
+        """``why`` explains an error on a topic, and may ask the cluster; ``on_replaced`` lets go of a producer."""
         self._make_producer = make_producer
         self._timeout = timeout
         self._counters = counters
         self._on_unknown_topic = on_unknown_topic
+        self._why = why
+        self._on_stored = on_stored
+        self._on_replaced = on_replaced
         self._turn = threading.Condition()
-        self._has_leader = False
+        self._leader: int | None = None
         self._producer: Producer | None = None
+        self._retired: list[Producer] = []
 
     def publish(self, topic: str, record: Record, timeout: float | None = None) -> None:
         """Write one record and return when it is confirmed.
@@ -86,7 +99,7 @@ class Publisher:
             if not delivery.done:
                 raise PublishTimedOut(delivery.topic, timeout or self._timeout)
             if delivery.error is not None:
-                raise _as_error(delivery.topic, delivery.error, self._timeout)
+                raise self._as_error(delivery, delivery.error)
 
     def serve(self, timeout: float = 0.0) -> None:
         """Run the callbacks that are due, unless another thread is at it."""
@@ -106,6 +119,11 @@ class Publisher:
     def flush(self, timeout: float) -> int:
         """Wait for what is on its way; return how many messages are still unconfirmed."""
         return 0 if self._producer is None else int(self._producer.flush(timeout))
+
+    def listen(self) -> None:
+        """Hear what the producer has to complain about, if there is one."""
+        if self._producer is not None:
+            self._producer.poll(0)
 
     def _is_open(self, delivery: Delivery, deadline: float) -> bool:
         """Serve until the delivery is reported; True when it shall be sent again.
@@ -127,43 +145,51 @@ class Publisher:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            if self._take_lead():
-                self._lead(min(left, 0.1))
-            else:
-                with self._turn:
-                    if self._has_leader and not delivery.done:
-                        self._turn.wait(min(left, 0.1))
+            self._serve_or_follow(min(left, 0.1), lambda: delivery.done)
         return True
 
-    def _take_lead(self) -> bool:
+    def _serve_or_follow(self, timeout: float, enough: Callable[[], bool] = lambda: False) -> None:
+        """Serve the producer, or wait for news from the thread that does."""
+        if self._take_lead():
+            self._lead(timeout)
+            return
         with self._turn:
-            taken = not self._has_leader
-            self._has_leader = True
-            return taken
+            if self._leader is not None and not enough():
+                self._turn.wait(timeout)
+
+    def _take_lead(self) -> bool:
+        """Become the one that serves. A thread that an exception (a time limit) interrupted may lead again."""
+        me = threading.get_ident()
+        with self._turn:
+            if self._leader not in (None, me):
+                return False
+            self._leader = me
+            return True
 
     def _lead(self, timeout: float) -> None:
         try:
+            if self._retired:
+                self._hear_the_retired()
             self._current().poll(timeout)
         finally:
             with self._turn:
-                self._has_leader = False
+                self._leader = None
                 self._turn.notify_all()
+
+    def _hear_the_retired(self) -> None:
+        for retired in list(self._retired):
+            retired.poll(0)
+            if not len(retired):
+                self._retired.remove(retired)
+                self._on_replaced(retired)
 
     def _enqueue(self, delivery: Delivery) -> None:
         topic, record, deadline = delivery.topic, delivery.record, time.monotonic() + self._timeout
-
-        def report(error: KafkaError | None, _message: Message | None = None) -> None:
-            delivery.error = error
-            delivery.done = True
-            self._count(error)
-            if error is not None and error.code() in _TOPIC_UNKNOWN:
-                self._on_unknown_topic(topic)
-            if delivery.then is not None:
-                delivery.then(delivery)
-
         while True:
+            producer = self._current()
+            report = partial(self._report, delivery, producer)
             try:
-                self._current().produce(
+                producer.produce(
                     topic,
                     value=record.value,
                     key=record.key,
@@ -175,7 +201,7 @@ class Publisher:
             except BufferError:
                 if time.monotonic() > deadline:
                     raise PublishFailed(topic, "this process's send buffer is full and does not drain") from None
-                self.serve(0.05)
+                self._serve_or_follow(0.05)
             except KafkaException as refused:
                 report(refused.args[0])
                 return
@@ -186,20 +212,39 @@ class Publisher:
                 self._producer = self._make_producer()
             return self._producer
 
-    def _count(self, error: KafkaError | None) -> None:
+    def _report(
+        self, delivery: Delivery, producer: Producer, error: KafkaError | None, _message: Message | None = None
+    ) -> None:
+        """Note what became of a message. Runs in the thread that serves the producer."""
+        delivery.error = error
+        delivery.done = True
         if error is None:
             self._counters.add("published")
-            return
-        self._counters.add("publish_failed")
-        if error.fatal():
-            logger.error("the producer cannot go on and is replaced: %s", error)
-            with self._turn:
-                self._producer = None
+            self._on_stored()
+        else:
+            self._counters.add("publish_failed")
+            if error.fatal() or error.code() == KafkaError._FATAL:
+                self._retire(producer, error)
+            if error.code() in _TOPIC_UNKNOWN:
+                self._on_unknown_topic(delivery.topic)
+        if delivery.then is not None:
+            delivery.then(delivery)
 
+    def _retire(self, producer: Producer, error: KafkaError) -> None:
+        with self._turn:
+            if self._producer is not producer:
+                return
+            self._producer = None
+            self._retired.append(producer)
+        self._counters.add("producers_replaced")
+        logger.error("the producer cannot go on and is replaced: %s", error.str())
 
-def _as_error(topic: str, error: KafkaError, timeout: float) -> TransportError:
-    if error.code() == KafkaError._MSG_TIMED_OUT:
-        return PublishTimedOut(topic, timeout)
-    if is_hopeless(error):
-        return PublishRefused(topic, error.str())
-    return PublishFailed(topic, error.str())
+    def _as_error(self, delivery: Delivery, error: KafkaError) -> TransportError:
+        topic, cause = delivery.topic, self._why(delivery.topic, error)
+        if error.code() == KafkaError._MSG_TIMED_OUT:
+            return PublishTimedOut(topic, self._timeout, cause)
+        if error.code() in _TOO_LARGE:
+            return PublishRefused(topic, f"{len(delivery.record.value or b''):,} bytes: {cause}")
+        if is_hopeless(error):
+            return PublishRefused(topic, cause)
+        return PublishFailed(topic, cause, certain=not error.fatal())

@@ -1,11 +1,13 @@
 """Topics in the cluster: which exist, creating them, sizes, purging, deleting.
 
 Creation is idempotent and tolerates other processes doing the same and leaders that are not elected yet. What is
-known to exist is remembered, so that publishing asks the cluster nothing; what is missing is asked again soon.
+known to exist is remembered, so that publishing asks the cluster nothing; what is missing is asked again soon. The
+broker never creates a topic by itself here: all metadata is asked for without that side effect.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -16,10 +18,21 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaExcep
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.admin._metadata import ClusterMetadata
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 
-from .errors import BrokerUnavailable, TopicNotReady
+from .errors import (
+    AccessDenied,
+    BrokerUnavailable,
+    TopicNotReady,
+    TopicRefused,
+    TransportError,
+    is_denied,
+    told,
+)
 from .offsets import Progress, read_islands
+from .topic_health import condition, why_missing
+
+logger = logging.getLogger(__name__)
 
 _READY_WITHIN = 15.0
 _MISSING_FOR = 1.0
@@ -32,15 +45,26 @@ _PASSING = frozenset(
         KafkaError.REQUEST_TIMED_OUT,
         KafkaError._TIMED_OUT,
         KafkaError._TRANSPORT,
+        KafkaError._NOENT,
     }
 )
+"""Errors that pass: a new topic's leader may not know of it yet, and librdkafka calls that "no leaders found"."""
 
 
 class Topics:
     """This process's view of the cluster's topics. Safe to use from any thread."""
 
-    def __init__(self, make_admin: Callable[[], AdminClient], servers: str, timeout: float, may_create: bool) -> None:
+    def __init__(
+        self,
+        make_admin: Callable[[], AdminClient],
+        servers: str,
+        timeout: float,
+        may_create: bool,
+        why_silent: Callable[[], str] = lambda: "no broker answers",
+    ) -> None:
+        """``why_silent`` explains why no broker answers; ``timeout`` bounds each request."""
         self._make_admin = make_admin
+        self._why_silent = why_silent
         self._servers = servers
         self._timeout = timeout
         self._may_create = may_create
@@ -54,8 +78,11 @@ class Topics:
     ) -> None:
         """Make sure that the topics exist and have leaders. Costs nothing for topics already known.
 
+        A topic that exists with fewer partitions than asked for is left as it is, and warned about once.
+
         Raises:
-            TopicNotReady: a topic is missing and may not be created, or has no leader in time.
+            TopicRefused: a topic is missing and may not or cannot be created.
+            TopicNotReady: it has no leader in time.
             BrokerUnavailable: no broker answered.
         """
         deadline = time.monotonic() + _READY_WITHIN
@@ -63,7 +90,9 @@ class Topics:
         while wanted:
             metadata = self.metadata()
             missing = [topic for topic in wanted if topic not in metadata.topics]
-            wanted = [topic for topic in wanted if not self._note(topic, metadata)]
+            there = [topic for topic in wanted if self._note(topic, metadata)]
+            self._warn_of_fewer(there, partitions)
+            wanted = [topic for topic in wanted if topic not in there]
             if missing:
                 self._create(missing, partitions, replication, dict(config or {}))
             if wanted and time.monotonic() > deadline:
@@ -98,7 +127,38 @@ class Topics:
         try:
             return self.admin.list_topics(timeout=self._timeout)
         except KafkaException as failure:
-            raise BrokerUnavailable(self._servers, "listing topics", failure.args[0].str()) from failure
+            raise BrokerUnavailable(self._servers, "listing topics", self._why_silent()) from failure
+
+    def grow(self, topic: str, partitions: int) -> int:
+        """Give a topic more partitions; return how many it has then. Having that many already is fine.
+
+        Keys move to other partitions: messages of one key that were published before and after may overtake each
+        other. Consumers notice within seconds.
+
+        Raises:
+            TopicRefused: there is no such topic, it has more than that, or growing is not allowed.
+        """
+        has = self.partitions(topic)
+        if not has or has > partitions:
+            raise TopicRefused(topic, f"it has {has} partitions, and can only grow; {partitions} were asked for")
+        if has < partitions:
+            [future] = self.admin.create_partitions(
+                [NewPartitions(topic, partitions)], request_timeout=self._timeout
+            ).values()
+            self._result(future, topic, KafkaError.INVALID_PARTITIONS)
+            logger.warning("topic %s grows from %d to %d partitions: keys move", topic, has, partitions)
+        self.forget(topic)
+        self.ensure([topic], partitions, -1)
+        return self.partitions(topic)
+
+    def condition(self, topic: str) -> str:
+        """Say why a topic does not confirm what is published, as far as the cluster tells; "" when it looks well."""
+        return condition(self.admin, self.metadata(), topic, self._timeout)
+
+    def listen(self) -> None:
+        """Hear what the admin client has to complain about, if there is one."""
+        if self._admin is not None:
+            self._admin.poll(0)
 
     def ends(self, topic: str, spec: OffsetSpec | None = None) -> dict[int, int]:
         """Return the next offset of each partition (or the first, with ``OffsetSpec.earliest()``)."""
@@ -109,6 +169,7 @@ class Topics:
         answers = self._patiently(
             "asking for offsets",
             lambda: self.admin.list_offsets(dict.fromkeys(parts, wanted), request_timeout=self._timeout),
+            lambda answer: answer.offset >= 0,
         )
         return {part.partition: answer.offset for part, answer in answers.items()}
 
@@ -147,11 +208,7 @@ class Topics:
         """Delete a topic; deleting one that does not exist is fine."""
         self.forget(topic)
         [future] = self.admin.delete_topics([topic], request_timeout=self._timeout).values()
-        try:
-            future.result(self._timeout)
-        except KafkaException as failure:
-            if failure.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise BrokerUnavailable(self._servers, f"deleting topic {topic!r}", failure.args[0].str()) from failure
+        self._result(future, topic, KafkaError.UNKNOWN_TOPIC_OR_PART)
 
     def forget(self, topic: str) -> None:
         """Ask the cluster again next time."""
@@ -178,25 +235,56 @@ class Topics:
 
     def _create(self, topics: list[str], partitions: int, replication: int, config: dict[str, str]) -> None:
         if not self._may_create:
-            raise TopicNotReady(topics[0], "it does not exist, and create_topics is off")
+            raise TopicRefused(topics[0], why_missing(self.admin, topics[0], self._timeout))
         new = [NewTopic(name, partitions, replication, config=config) for name in topics]
         for name, future in self.admin.create_topics(new, request_timeout=self._timeout).items():
-            try:
-                future.result(self._timeout + 1)
-            except KafkaException as failure:
-                code = failure.args[0].code()
-                if code != KafkaError.TOPIC_ALREADY_EXISTS and code not in _PASSING:
-                    raise TopicNotReady(name, failure.args[0].str()) from failure
+            self._result(future, name, KafkaError.TOPIC_ALREADY_EXISTS, *_PASSING)
 
-    def _patiently(self, during: str, request: Callable[[], Mapping[Any, Any]]) -> dict[Any, Any]:
-        """Repeat a request while its errors are of the passing kind: a new topic's leader may not know yet."""
+    def _result(self, future: Future[Any], topic: str, *harmless: int) -> None:
+        """Wait for an answer about a topic; ``harmless`` errors are as good as done."""
+        try:
+            future.result(self._timeout + 1)
+        except KafkaException as failure:
+            error = failure.args[0]
+            if error.code() in harmless:
+                return
+            if error.code() in _PASSING:
+                self.metadata()
+            raise TopicRefused(topic, told(error)) from failure
+
+    def _warn_of_fewer(self, topics: Collection[str], partitions: int) -> None:
+        """Called when topics become known, and so once for each."""
+        for topic in topics:
+            if self._known[topic] < partitions:
+                text = "topic %s has %d partitions and %d are asked for; it is left as it is until someone lets it grow"
+                logger.warning(text, topic, self._known[topic], partitions)
+
+    def _patiently(
+        self, during: str, request: Callable[[], Mapping[Any, Any]], valid: Callable[[Any], bool] = lambda _answer: True
+    ) -> dict[Any, Any]:
+        """Repeat a request while its errors are of the passing kind: a new topic's leader may not know yet.
+
+        So is one that is answered without an error and not ``valid``: librdkafka does so after a leader has died,
+        until the metadata is refreshed.
+        """
         deadline = time.monotonic() + self._timeout
         while True:
             try:
-                return {asked: future.result(self._timeout) for asked, future in request().items()}
+                answers = {asked: future.result(self._timeout + 1) for asked, future in request().items()}
+                if all(valid(answer) for answer in answers.values()):
+                    return answers
+                cause: str = "a partition has no leader"
             except KafkaException as failure:
                 error = failure.args[0]
-                if error.code() not in _PASSING or time.monotonic() > deadline:
-                    raise BrokerUnavailable(self._servers, during, error.str()) from failure
-                self.metadata()
-                time.sleep(0.03)
+                if error.code() not in _PASSING:
+                    raise self._refusal(during, error) from failure
+                cause = told(error)
+            self.metadata()
+            if time.monotonic() > deadline:
+                raise BrokerUnavailable(self._servers, during, cause)
+            time.sleep(0.03)
+
+    def _refusal(self, during: str, error: KafkaError) -> TransportError:
+        if is_denied(error):
+            return AccessDenied(during, told(error))
+        return BrokerUnavailable(self._servers, during, told(error))

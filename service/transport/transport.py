@@ -35,6 +35,9 @@ class Transport(virtual.Transport):
     )
     connection_errors: Any = (*virtual.Transport.connection_errors, ConnectionFailed, KafkaException)
     channel_errors: Any = (*virtual.Transport.channel_errors, ChannelFailed)
+    recoverable_connection_errors: Any = connection_errors
+    recoverable_channel_errors: Any = ()
+    """What is refused would be refused again: kombu raises it at once instead of reconnecting first."""
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
@@ -71,6 +74,7 @@ class Transport(virtual.Transport):
             BrokerUnavailable: it does not.
         """
         cluster = cluster_of(self.options)
+        time.sleep(cluster.pace.pause())
         cluster.verify()
         self.state.clear()
         self._pid = os.getpid()

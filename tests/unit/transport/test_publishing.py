@@ -37,6 +37,9 @@ class FakeProducer:
         with self.lock:
             self.waiting.append(on_delivery)
 
+    def __len__(self) -> int:
+        return len(self.waiting)
+
     def poll(self, _timeout: float) -> None:
         self.polled_by.add(threading.get_ident())
         with self.lock:
@@ -112,7 +115,7 @@ def test_after_a_fatal_error_the_next_message_has_a_new_producer() -> None:
     with pytest.raises(PublishFailed):
         publisher.publish("triage", RECORD)
     publisher.publish("triage", RECORD)
-    assert counters.snapshot() == {"publish_failed": 1, "published": 1}
+    assert counters.snapshot() == {"publish_failed": 1, "producers_replaced": 1, "published": 1}
 
 
 def test_threads_share_one_producer_and_each_gets_its_own_confirmation() -> None:
