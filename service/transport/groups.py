@@ -14,7 +14,7 @@ from .consumer import GroupConsumer, close_all
 from .inbox import Inbox
 from .mover import Mover
 from .offsets import Progress
-from .parking import ensure_delay_topics, route_of
+from .parking import ensure_delay_topics
 
 
 class Groups:
@@ -54,7 +54,7 @@ class Groups:
     def _start_mover(self) -> None:
         if self._mover is None and self._cluster.options.delays:
             ensure_delay_topics(self._cluster)
-            route = route_of(self._cluster)
-            mover = Mover(self._cluster, route, self._inbox.failed)
-            self._mover = GroupConsumer(self._cluster, self._cluster.names.mover_group(), route.subscription, mover)
+            mover = Mover(self._cluster, self._inbox.failed)
+            topics = self._cluster.route.subscription
+            self._mover = GroupConsumer(self._cluster, self._cluster.names.mover_group(), topics, mover)
             self._mover.start()

@@ -1,8 +1,8 @@
 """The mover: forwards delayed messages when they are due. It is the sink of a consumer group of its own.
 
-What is due soon is kept in a bounded heap; of each level's partition only the head is kept, and the partition is
-paused until the head may go. A record is finished when its copy is confirmed, so a crash repeats a message rather than
-losing it; the ledger's islands keep what was already forwarded from being forwarded again.
+Of each partition it reads a little ahead, and all of what is about to leave; the rest stays on the broker, the
+partition being paused. What is due first goes first, wherever it waited. How it is sent on, and what happens when
+nobody takes it, is in ``forwarding.py``.
 """
 
 from __future__ import annotations
@@ -10,130 +10,132 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from confluent_kafka import TopicPartition
-
 from .assignments import Assignment
 from .cluster import Cluster
-from .deadletters import dead_letter
-from .delays import Route, park, read_parked, unpark
+from .delays import Parked, read_parked
 from .errors import TransportError, Undecodable
-from .publishing import Delivery
-from .records import Arrival, Record
+from .forwarding import Forwarder, Waiting
+from .records import Arrival
+from .trimming import Trimmer
 
 logger = logging.getLogger(__name__)
 
-_HEAP_MESSAGES = 10_000
-_HEAP_BYTES = 64 << 20
+_HELD_NEAR = 5_000
+"""Messages held that may leave within the lead: beyond it everything is paused until half of them are gone."""
+_HELD_BYTES = 32 << 20
+_HELD_FAR = 20
+"""Messages of a partition held although none may leave soon."""
+_LEAD = 0.5
+"""A partition is read again so long before its next message may leave: fetching it costs up to 0.1 s."""
 _LONGEST_TURN = 0.1
-_UNCONFIRMED_LIMIT = 1000
-_TRIM_EVERY = 60.0
+_AT_ONCE = 400
+"""Messages sent on in one turn; then confirmations, commits and the group have theirs."""
+_HOPS_AT_ONCE = 100
+_SETTLE = 2.0
+_TOLD_APART = 500
+"""A commit's metadata tells apart about a thousand stretches of moved and unmoved messages."""
+
+Entry = tuple[float, int, Waiting]
 
 
-@dataclass(slots=True, eq=False)
-class _Waiting:
-    assignment: Assignment
-    arrival: Arrival
-    due: float
-    target: str
-
-    @property
-    def size(self) -> int:
-        return len(self.arrival.value)
+@dataclass(slots=True)
+class _Partition:
+    held: int = 0
+    size: int = 0
+    tail: float = 0.0
+    """When what came last may leave. What was not read yet may leave no earlier: publishers write in that order."""
+    far: bool = False
 
 
 class Mover:
-    """Sink of the delay topics. Everything runs in the consumer's thread, but confirmations."""
+    """Sink of the delay topics. Everything runs in the consumer's thread."""
 
     looks_for_room = _LONGEST_TURN
 
     def __init__(
         self,
         cluster: Cluster,
-        route: Route,
         on_failure: Callable[[TransportError], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._cluster = cluster
-        self._route = route
+        self._soon = cluster.route.soon
         self._on_failure = on_failure
         self._clock = clock
-        self._lock = threading.Lock()
-        self._assignments: set[Assignment] = set()
-        self._trimmed_at = clock()
+        self._forwarder = Forwarder(cluster, clock)
+        self._trimmer = Trimmer(cluster, clock())
         self._order = itertools.count()
-        self._heap: list[tuple[float, int, _Waiting]] = []
-        self._heap_size = 0
-        self._heap_full = False
-        self._heads: dict[Assignment, deque[tuple[float, _Waiting]]] = {}
-        self._unconfirmed = 0
-        self._unstored: deque[_Waiting] = deque()
+        self._partitions: dict[Assignment, _Partition] = {}
+        self._due: list[Entry] = []
+        self._hops: list[Entry] = []
+        self._full = False
+        self._going: set[Assignment] = set()
+        cluster.counters.measure(self)
 
     # -- Sink ----------------------------------------------------------------------------------------------------
 
     def accept(self, assignment: Assignment, arrival: Arrival) -> None:
-        """Let a record wait, or send it on."""
+        """Let a record wait, or keep it aside when it does not say for what."""
+        partition = self._partitions.setdefault(assignment, _Partition())
         try:
             parked = read_parked(arrival.headers)
         except Undecodable as reason:
-            dead_letter(self._cluster, arrival, str(reason))
-            assignment.finish(arrival.offset)
+            self._forwarder.bury(Waiting(assignment, arrival, Parked("", 0, 0)), str(reason), self._clock())
             return
-        self._assignments.add(assignment)
-        waiting = _Waiting(assignment, arrival, parked.due, parked.target)
-        if assignment.topic == self._route.soon:
-            self._push(parked.release, waiting)
+        waiting = Waiting(assignment, arrival, parked)
+        partition.held += 1
+        partition.size += waiting.size
+        partition.tail = parked.release
+        if assignment.topic == self._soon:
+            heapq.heappush(self._due, (max(parked.due, parked.release), next(self._order), waiting))
         else:
-            self._heads.setdefault(assignment, deque()).append((parked.release, waiting))
+            heapq.heappush(self._hops, (parked.release, next(self._order), waiting))
 
     def accepted(self) -> None:
         """Nothing to do: the consumer calls :meth:`turn` next."""
 
     def congested(self) -> Collection[object]:
-        """Level partitions whose head is not due; the soon topic while the heap is full."""
+        """Partitions of which enough was read for now; all of them while this is full."""
         now = self._clock()
-        paused: set[object] = {
-            (assignment.topic, assignment.partition)
-            for assignment, heads in self._heads.items()
-            if heads and heads[0][0] > now
-        }
-        fill = max(len(self._heap) / _HEAP_MESSAGES, self._heap_size / _HEAP_BYTES)
-        self._heap_full = fill >= 1 or (self._heap_full and fill > 0.5)
-        if self._heap_full:
-            paused.add(self._route.soon)
-        return paused
+        near = size = 0
+        for partition in self._partitions.values():
+            lead = _LEAD if partition.far else 2 * _LEAD
+            partition.far = partition.held >= _HELD_FAR and partition.tail > now + lead
+            if not partition.far:
+                near, size = near + partition.held, size + partition.size
+        fill = max(near / _HELD_NEAR, size / _HELD_BYTES)
+        self._full = fill >= 1 or (self._full and fill > 0.5)
+        paused = [assignment for assignment, partition in self._partitions.items() if partition.far or self._full]
+        return {(assignment.topic, assignment.partition) for assignment in paused}
 
     def turn(self) -> float:
-        """Forward what is due; return when the next message will be."""
+        """Forward what is due; return the seconds until the next message will be."""
         now = self._clock()
-        if now - self._trimmed_at > _TRIM_EVERY:
-            self._trim(now)
-        self._cluster.publisher.serve()
-        for _ in range(len(self._unstored)):
-            self._forward(self._unstored.popleft(), now)
-        while self._heap and self._heap[0][0] <= now and self._unconfirmed < _UNCONFIRMED_LIMIT:
-            self._forward(self._pop(), now)
-        for heads in self._heads.values():
-            while heads and heads[0][0] <= now and self._unconfirmed < _UNCONFIRMED_LIMIT:
-                self._forward(heads.popleft()[1], now)
-        return self._patience(now)
+        self._forwarder.turn(now)
+        flows = [self._forward(self._due, _AT_ONCE, now), self._forward(self._hops, _HOPS_AT_ONCE, now)]
+        self._trimmer.turn(self._partitions, now)
+        patience = min(_LONGEST_TURN, self._forwarder.patience(now))
+        nexts = [entries[0][0] - now for entries in (self._due, self._hops) if entries]
+        return max(0.0, min([patience, *nexts])) if all(flows) else patience
 
     def leaving(self, assignments: Collection[Assignment], patience: float) -> None:
         """Forward nothing more of these; wait for the confirmations of what was sent."""
+        self._going.update(assignments)
+        self._thin_out(assignments)
         self._forget(assignments)
-        deadline = time.monotonic() + patience
-        while self._unconfirmed and time.monotonic() < deadline:
-            self._cluster.publisher.serve(0.05)
+        self._forwarder.settle(max(patience, _SETTLE))
 
     def left(self, assignments: Collection[Assignment]) -> None:
         """Forget these."""
         self._forget(assignments)
-        self._assignments.difference_update(assignments)
+        for assignment in assignments:
+            self._partitions.pop(assignment, None)
+        # Only what was announced: the offsets of a topic that was made anew would trim what nobody has read.
+        self._trimmer.finally_(self._going.intersection(assignments), _SETTLE)
+        self._going.difference_update(assignments)
 
     def holds(self, topic: str) -> bool:  # noqa: ARG002 - the sink's signature
         """Nothing is handed out to anybody."""
@@ -143,73 +145,40 @@ class Mover:
         """Tell the connection: it starts a new mover when it reconnects."""
         self._on_failure(error)
 
+    def levels(self) -> dict[str, float]:
+        """Return what is held at this moment, for the counters."""
+        size = sum(partition.size for partition in list(self._partitions.values()))
+        return {"delayed_held_messages": len(self._due) + len(self._hops), "delayed_held_bytes": size}
+
     # -- inside --------------------------------------------------------------------------------------------------
 
-    def _push(self, release: float, waiting: _Waiting) -> None:
-        heapq.heappush(self._heap, (release, next(self._order), waiting))
-        self._heap_size += waiting.size
+    def _forward(self, entries: list[Entry], at_most: int, now: float) -> bool:
+        """Forward what is due of ``entries``. False when something is due and too much is on its way already."""
+        for _ in range(at_most):
+            if not entries or entries[0][0] > now:
+                break
+            if not self._forwarder.forward(entries[0][2], now):
+                return False
+            waiting = heapq.heappop(entries)[2]
+            partition = self._partitions[waiting.assignment]
+            partition.held -= 1
+            partition.size -= waiting.size
+        return True
 
-    def _pop(self) -> _Waiting:
-        waiting = heapq.heappop(self._heap)[2]
-        self._heap_size -= waiting.size
-        return waiting
-
-    def _forward(self, waiting: _Waiting, now: float) -> None:
-        arrival = waiting.arrival
-        record = Record(arrival.key, arrival.value, arrival.headers)
-        step = self._route.step(waiting.due, now)
-        if step is None:
-            topic, record = waiting.target, unpark(record)
-            self._cluster.counters.add("delays_delivered")
-        else:
-            topic, record = step.topic, park(record, waiting.target, waiting.due, step.release)
-        with self._lock:
-            self._unconfirmed += 1
-        try:
-            self._cluster.publisher.send(topic, record, lambda delivery: self._confirmed(waiting, delivery))
-        except TransportError as failure:
-            self._not_stored(waiting, failure)
-
-    def _confirmed(self, waiting: _Waiting, delivery: Delivery) -> None:
-        """Runs in whichever thread serves the producer."""
-        if delivery.error is not None:
-            self._not_stored(waiting, delivery.error)
-            return
-        with self._lock:
-            self._unconfirmed -= 1
-        waiting.assignment.finish(waiting.arrival.offset)
-        if delivery.topic == waiting.target:
-            self._cluster.counters.observe("delay_lateness", self._clock() - waiting.due)
-
-    def _not_stored(self, waiting: _Waiting, cause: object) -> None:
-        logger.warning("a delayed message could not be forwarded to %s and is tried again: %s", waiting.target, cause)
-        with self._lock:
-            self._unconfirmed -= 1
-            if waiting.assignment.live:
-                self._unstored.append(waiting)
-
-    def _trim(self, now: float) -> None:
-        """Delete what was moved and committed: delay topics have no retention, so nothing else does."""
-        self._trimmed_at = now
-        ours = [part for part in self._assignments if part.live and part.committed > 0]
-        self._cluster.topics.trim([TopicPartition(part.topic, part.partition, part.committed) for part in ours])
+    def _thin_out(self, going: Collection[Assignment]) -> None:
+        """Put on the wheel once more what a commit could not tell from what has left: see :mod:`.offsets`."""
+        crowded = {part for part in going if part in self._partitions and self._partitions[part].held > _TOLD_APART}
+        for _, _, waiting in self._due:
+            if waiting.assignment in crowded and not self._forwarder.forward(waiting, self._clock()):
+                self._forwarder.settle(_SETTLE)
+                self._forwarder.forward(waiting, self._clock())
 
     def _forget(self, assignments: Collection[Assignment]) -> None:
         going = set(assignments)
-        kept = [entry for entry in self._heap if entry[2].assignment not in going]
-        heapq.heapify(kept)
-        self._heap, self._heap_size = kept, sum(entry[2].size for entry in kept)
-        with self._lock:
-            self._unstored = deque(waiting for waiting in self._unstored if waiting.assignment not in going)
-        for assignment in going:
-            self._heads.pop(assignment, None)
-
-    def _patience(self, now: float) -> float:
-        if self._unstored:
-            return _LONGEST_TURN
-        if self._unconfirmed:
-            return 0.002
-        nexts = [heads[0][0] for heads in self._heads.values() if heads]
-        if self._heap:
-            nexts.append(self._heap[0][0])
-        return max(0.0, min([_LONGEST_TURN, *(moment - now for moment in nexts)]))
+        for entries in (self._due, self._hops):
+            entries[:] = [entry for entry in entries if entry[2].assignment not in going]
+            heapq.heapify(entries)
+        for assignment in going & self._partitions.keys():
+            partition = self._partitions[assignment]
+            partition.held = partition.size = 0
+        self._forwarder.forget(going)
