@@ -54,6 +54,8 @@ class _Load:
 class Inbox:
     """Sink of a connection's queues. Filled by their consumers' threads, emptied by the one that delivers."""
 
+    looks_for_room = 0.01
+
     def __init__(self, options: Options, wakeup: Wakeup, counters: Counters) -> None:
         self._options = options
         self._wakeup = wakeup
