@@ -31,6 +31,10 @@ _JSON_NAMES = "kombu-json"
 _OTHER_HEADERS = "kombu-headers"
 _TEXT_BODY = "kombu-text"
 _NOT_SENT = frozenset({"delivery_info", "delivery_tag", "body_encoding", "partition_key"})
+_OF_AMQP = frozenset(
+    {"priority", "delivery_mode", "reply_to", "correlation_id", "expiration", "message_id"}
+    | {"timestamp", "type", "user_id", "app_id", "cluster_id"}
+)
 _PLAIN = {None: b"null", True: b"true", False: b"false"}
 _WORDS = {b"null": None, b"true": True, b"false": False, b"0": 0}
 _RICH = b"__type__"
@@ -83,8 +87,7 @@ def encode(message: dict[str, Any], exchange: str, routing_key: str, key: bytes 
     for name, field in ((_CONTENT_TYPE, "content-type"), (_CONTENT_ENCODING, "content-encoding")):
         if message.get(field):
             headers.append((name, str(message[field]).encode()))
-    properties = {name: value for name, value in message["properties"].items() if name not in _NOT_SENT}
-    headers.append((_PROPERTIES, _as_json(properties)))
+    headers.append((_PROPERTIES, _properties_as_json(message["properties"])))
     if isinstance(body, str):
         headers.append((_TEXT_BODY, b""))
     _add_task_headers(headers, message.get("headers") or {})
@@ -136,6 +139,15 @@ def _decode(value: bytes, found: dict[str, bytes | None], delivery_tag: str, red
         "headers": task_headers,
         "properties": properties,
     }
+
+
+def _properties_as_json(given: dict[str, Any]) -> bytes:
+    """Write the properties. One that AMQP does not know is no reason to refuse a message: AMQP leaves it out."""
+    properties = {name: value for name, value in given.items() if name not in _NOT_SENT}
+    try:
+        return _as_json(properties)
+    except TypeError:
+        return _as_json({name: value for name, value in properties.items() if name in _OF_AMQP})
 
 
 def _add_task_headers(headers: list[tuple[str, bytes | None]], given: dict[str, Any]) -> None:

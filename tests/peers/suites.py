@@ -36,7 +36,7 @@ class Broker:
         """What the suites read from their environment."""
         return {
             "TEST_BROKER": self.url,
-            "TEST_BACKEND": f"redis://{HOST}:{self.redis_port}/1",
+            "TEST_BACKEND": f"redis://{HOST}:{self.redis_port}/0",
             "REDIS_HOST": HOST,
             "REDIS_PORT": str(self.redis_port),
             "REDIS_6379_TCP": str(self.redis_port),

@@ -87,3 +87,17 @@ def test_rich_values_keep_their_type() -> None:
 def test_a_record_of_someone_else_is_refused_not_guessed(headers: list[tuple[str, bytes | None]]) -> None:
     with pytest.raises(Undecodable):
         decode(Arrival("topic", 0, 0, None, b"\x00\x01", headers), "1", False)
+
+
+def test_a_property_that_has_no_json_form_is_left_out_as_amqp_leaves_out_what_it_does_not_know() -> None:
+    record = encode(message(signal=object(), reply_to="answers", priority=3), "", "queue", None)
+
+    properties = decode(arrived(record), "1", False)["properties"]
+
+    assert (properties["reply_to"], properties["priority"]) == ("answers", 3)
+    assert "signal" not in properties
+
+
+def test_a_property_of_amqp_that_cannot_be_written_is_refused() -> None:
+    with pytest.raises(TypeError):
+        encode(message(correlation_id=object()), "", "queue", None)
