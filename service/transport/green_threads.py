@@ -13,7 +13,11 @@ from types import ModuleType
 
 from .errors import TransportError
 
-_QUESTIONS = (("gevent", "gevent.monkey", "is_module_patched"), ("eventlet", "eventlet.patcher", "is_monkey_patched"))
+_QUESTIONS = (
+    ("gevent", "gevent.monkey", "is_module_patched", "threading"),
+    ("eventlet", "eventlet.patcher", "is_monkey_patched", "thread"),
+)
+"""Library, the module that knows, the question it answers, and its name for Python's threads."""
 
 
 class GreenThreadsRefused(TransportError):
@@ -32,6 +36,6 @@ def refuse_green_threads(loaded: Mapping[str, ModuleType] = sys.modules) -> None
     Raises:
         GreenThreadsRefused: it has; the message names the library and the pools that work.
     """
-    for library, module, question in _QUESTIONS:
-        if module in loaded and getattr(loaded[module], question)("thread"):
+    for library, module, question, threads in _QUESTIONS:
+        if module in loaded and getattr(loaded[module], question)(threads):
             raise GreenThreadsRefused(library)

@@ -15,6 +15,7 @@ from kombu.transport import virtual
 from . import channel as channels
 from .cluster import Cluster, cluster_of
 from .errors import ChannelFailed, ConnectionFailed
+from .green_threads import refuse_green_threads
 from .options import Options, options_from
 from .session import Session
 
@@ -71,8 +72,9 @@ class Transport(virtual.Transport):
         """Make sure the cluster answers, and open.
 
         Raises:
-            BrokerUnavailable: it does not.
+            BrokerUnavailable: it does not. GreenThreadsRefused: gevent or eventlet has patched this process.
         """
+        refuse_green_threads()
         cluster = cluster_of(self.options)
         time.sleep(cluster.pace.pause())
         cluster.verify()
