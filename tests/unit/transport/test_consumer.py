@@ -55,6 +55,8 @@ class NotingConsumer:
 class NotingSink:
     """Keeps what it is handed."""
 
+    looks_for_room = 0.01
+
     def __init__(self) -> None:
         self.held: list[tuple[Assignment, Arrival]] = []
         self.full: set[object] = set()
