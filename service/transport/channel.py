@@ -124,8 +124,9 @@ class Channel(Declarations):
         cluster.counters.add("unroutable")
         failure = Unroutable(exchange, routing_key)
         if mandatory and self.events["basic_return"]:
-            for returned in self.events["basic_return"]:
-                returned(failure, exchange, routing_key, message)
+            returned = self.Message({**message, "properties": {**message["properties"], "delivery_tag": ""}}, channel=self)
+            for take_back in self.events["basic_return"]:
+                take_back(failure, exchange, routing_key, returned)
         elif mandatory or (cluster.options.unroutable == "raise" and not transient):
             raise failure
         else:
