@@ -104,7 +104,7 @@ def decode(arrival: Arrival, delivery_tag: str, redelivered: bool) -> dict[str, 
     if found.get(VERSION) != b"1":
         raise Undecodable("it has no kombu-version header of a known version")
     try:
-        return _decode(arrival.value, found, delivery_tag, redelivered)
+        return _decode(arrival, found, delivery_tag, redelivered)
     except (ValueError, KeyError, TypeError, AttributeError) as damage:
         raise Undecodable(f"its headers are damaged: {damage!r}") from damage
 
@@ -117,7 +117,7 @@ def header(headers: Headers, name: str) -> str:
     return ""
 
 
-def _decode(value: bytes, found: dict[str, bytes | None], delivery_tag: str, redelivered: bool) -> dict[str, Any]:
+def _decode(arrival: Arrival, found: dict[str, bytes | None], delivery_tag: str, redelivered: bool) -> dict[str, Any]:
     json_names = frozenset(_text(found, _JSON_NAMES).split("\n"))
     task_headers: dict[str, Any] = {}
     for name, data in found.items():
@@ -131,9 +131,13 @@ def _decode(value: bytes, found: dict[str, bytes | None], delivery_tag: str, red
         "exchange": _text(found, _EXCHANGE),
         "routing_key": _text(found, ROUTING_KEY),
         "redelivered": redelivered,
+        # Not AMQP's: where the record is, for whoever must tell a message from its copy.
+        "topic": arrival.topic,
+        "partition": arrival.partition,
+        "offset": arrival.offset,
     }
     return {
-        "body": value.decode() if _TEXT_BODY in found else value,
+        "body": arrival.value.decode() if _TEXT_BODY in found else arrival.value,
         "content-type": _text(found, _CONTENT_TYPE) or None,
         "content-encoding": _text(found, _CONTENT_ENCODING) or None,
         "headers": task_headers,

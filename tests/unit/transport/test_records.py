@@ -61,6 +61,9 @@ def test_the_consumer_learns_where_a_message_came_from_and_if_it_was_seen_before
         "exchange": "exceptions",
         "routing_key": "triage.7",
         "redelivered": True,
+        "topic": "topic",
+        "partition": 0,
+        "offset": 7,
     }
     assert raw["properties"]["delivery_tag"] == "42"
     assert raw["properties"]["correlation_id"] == "c1"
