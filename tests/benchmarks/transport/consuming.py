@@ -14,6 +14,8 @@ from .values import Figure, rate
 _STALL = 15.0
 """Longer than three of the stock transport's polls."""
 _LIMIT = 40.0
+_LOGLEVEL = "WARNING"
+"""Two lines in a log for each task would be a good part of what is measured."""
 
 
 def consume(backend: Backend, pool: str, size: int, tasks: int, label: str = "") -> list[Figure]:
@@ -21,7 +23,7 @@ def consume(backend: Backend, pool: str, size: int, tasks: int, label: str = "")
     name = label or f"{pool} -c {size}"
     with place_for(backend, queues=1) as place:
         place.backend.fill(place.app, place.queues[0], range(tasks))
-        worker = place.start_worker(pool, size)
+        worker = place.start_worker(pool, size, _LOGLEVEL)
         window = _Window(Meter(worker, backend.broker_process()), tasks)
         complete = place.stamps.wait_for(tasks, _STALL, _LIMIT, window.watch)
         stamps = place.stamps.read()

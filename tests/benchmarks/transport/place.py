@@ -46,11 +46,11 @@ class Place:
         """While this file exists, ``bench.hold`` goes on."""
         return self.folder / "hold"
 
-    def start_worker(self, pool: str, size: int) -> psutil.Process:
+    def start_worker(self, pool: str, size: int, loglevel: str = "INFO") -> psutil.Process:
         """Start a worker on all queues; it is not ready yet."""
         number = len(self.workers)
         command = [sys.executable, "-m", "celery", "-A", "tests.benchmarks.transport.worker_app", "worker"]
-        command += ["-P", pool, "-c", str(size), "-n", f"w{number}@{self.backend.prefix}", "-l", "INFO"]
+        command += ["-P", pool, "-c", str(size), "-n", f"w{number}@{self.backend.prefix}", "-l", loglevel]
         command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "-Q", ",".join(self.queues)]
         settings = json.dumps({"celery": self.backend.settings(), "queues": self.queues})
         environment = {
