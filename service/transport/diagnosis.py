@@ -36,7 +36,7 @@ _BY_TEXT: tuple[tuple[str, Diagnosis], ...] = (
         Diagnosis("unreachable", "check the address, and firewalls and routes between here and the broker"),
     ),
     (
-        r"Invalid response size|speaks HTTP|does not speak Kafka|ApiVersionRequest failed: Local: Timed out",
+        r"Invalid response size|speaks HTTP|does not answer as a broker|ApiVersionRequest failed: Local: Timed out",
         Diagnosis("not-kafka", "check the port: what listens there is not a Kafka listener, or it hangs"),
     ),
     (
@@ -177,6 +177,16 @@ def diagnose(text: str, code: int | None = None) -> Diagnosis:
 def is_telling(text: str, code: int) -> bool:
     """Tell whether an error names a cause, rather than that there is trouble."""
     return code not in _ONLY_A_SYMPTOM and diagnose(text, code) is not UNKNOWN
+
+
+def is_advised(text: str) -> bool:
+    """Tell whether a text holds one of the pieces of advice given here."""
+    return any(diagnosis.advice in text for diagnosis in known())
+
+
+def known() -> list[Diagnosis]:
+    """Return everything this table can say."""
+    return [UNKNOWN, *(diagnosis for _, diagnosis in _BY_TEXT), *_BY_CODE.values()]
 
 
 def readable(text: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from confluent_kafka import KafkaError, KafkaException
 from kombu.exceptions import OperationalError
 
-from .diagnosis import diagnose
+from .diagnosis import diagnose, is_advised
 
 
 class TransportError(OperationalError):
@@ -50,7 +50,7 @@ class BrokerUnavailable(ConnectionFailed):
 
     def __init__(self, servers: str, during: str, cause: str) -> None:
         advice = diagnose(cause).advice
-        super().__init__(f"Kafka at {servers} did not answer while {during}: {with_advice(cause, advice)}")
+        super().__init__(f"Kafka at {servers} is unavailable while {during}: {with_advice(cause, advice)}")
 
 
 class ConsumerFailed(ConnectionFailed):
@@ -148,8 +148,8 @@ def as_transport_error(group: str, failure: Exception) -> TransportError:
 
 
 def with_advice(cause: str, advice: str) -> str:
-    """Join what happened and what to check; once is enough."""
-    return cause if advice in cause else f"{cause}; {advice}"
+    """Join what happened and what to check, unless the first says so already."""
+    return cause if is_advised(cause) else f"{cause}; {advice}"
 
 
 _DENIED = frozenset(

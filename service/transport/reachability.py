@@ -32,4 +32,4 @@ def _found_at(address: str, timeout: float) -> str:
             answer = connection.recv(16)
         except OSError:
             answer = b""
-    return "speaks HTTP" if answer.startswith(b"HTTP/") else "accepts connections and does not speak Kafka"
+    return "speaks HTTP" if answer.startswith(b"HTTP/") else "accepts connections and does not answer as a broker would"
