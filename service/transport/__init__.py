@@ -14,11 +14,13 @@ Features
     * Record key = routing key of topic exchanges (or ``partition_key=``); one unacknowledged message per key.
     * Event loop (prefork) and blocking (threads, solo) delivery; one consumer for all queues of a connection.
     * ETA, countdown and retries wait in Kafka, not in a worker. Remote control, events, Flower.
+    * Exchanges and bindings that every process knows, and message expiry.
     * Confirmed, idempotent publishing, alone or in batches (``Producer.batch``); safe over fork().
 
 Limits
-    * No priorities, no per-message TTL (Celery's own ``expires`` works), no exchange-to-exchange bindings.
-    * Bindings are known to the process that declared them: name ``queue=`` beside ``exchange=`` when publishing.
+    * No priorities, no headers exchanges, no exchange-to-exchange bindings, no dead-letter exchanges: refused by name.
+    * Bindings of stored queues are shared through Kafka; a copy of them may be ``bindings_max_age`` old when a message
+      is routed, but never when it would be unroutable.
     * One consumer per queue and connection. Messages of auto-delete and exclusive queues are not stored for later.
     * At least once means: a crash, or a partition that moves during a long task, can run a task twice.
 
@@ -37,7 +39,8 @@ Threads and what each owns::
           └── Mover ◄───────────────── GroupConsumer "kafka-<prefix>_delays"      owns Consumer 3 (delay topics)
 
 A Consumer is touched by its thread only; others leave wishes (topics, stop). Locks are never held while calling
-librdkafka or a callback. A forked child owns none of this: it starts anew when it first publishes, and the parent's
+librdkafka or a callback; except that threads wait for the one that checks the shared bindings, which has no thread of
+its own: whoever finds the copy too old opens a consumer, reads what is new, and closes it. A forked child owns none of this: it starts anew when it first publishes, and the parent's
 handles are leaked in it on purpose, because their destructors wait for threads that did not survive the fork.
 """
 

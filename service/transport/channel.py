@@ -124,7 +124,8 @@ class Channel(Declarations):
         cluster.counters.add("unroutable")
         failure = Unroutable(exchange, routing_key)
         if mandatory and self.events["basic_return"]:
-            returned = self.Message({**message, "properties": {**message["properties"], "delivery_tag": ""}}, channel=self)
+            properties = {**message["properties"], "delivery_tag": ""}
+            returned = self.Message({**message, "properties": properties}, channel=self)
             for take_back in self.events["basic_return"]:
                 take_back(failure, exchange, routing_key, returned)
         elif mandatory or (cluster.options.unroutable == "raise" and not transient):
