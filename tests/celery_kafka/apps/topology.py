@@ -1,8 +1,9 @@
-"""Queues of the test application: Celery's default one, and two behind a topic exchange."""
+"""Queues of the test application: Celery's default one, two behind a topic exchange, and some for special tests."""
 
 from __future__ import annotations
 
 from kombu import Exchange, Queue
+from kombu.common import Broadcast
 
 EXCHANGE = Exchange("work", type="topic")
 
@@ -10,4 +11,7 @@ QUEUES = (
     Queue("celery"),
     Queue("first", EXCHANGE, routing_key="first.#"),
     Queue("second", EXCHANGE, routing_key="second.#"),
+    Queue("spare"),
+    Queue("litter"),
+    Broadcast("news"),
 )

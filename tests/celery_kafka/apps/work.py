@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from typing import Any
 
 from celery import Celery, Task
+from celery.exceptions import Reject, SoftTimeLimitExceeded
 from redis import Redis
 
 from tests.celery_kafka.apps import SETTINGS_VARIABLE
@@ -81,11 +83,75 @@ def keep_failing(self: Task, failures: int, countdown: float) -> list[float]:
     return began
 
 
+def _note_begin(task: Task, name: str) -> int:
+    with _redis() as redis:
+        return int(redis.rpush(f"{_prefix}begun:{name}", task.request.hostname))
+
+
+@app.task(name="work.note", bind=True)
+def note(self: Task, name: str) -> float:
+    """Notes that it runs. Returns when (wall clock)."""
+    _note_begin(self, name)
+    return time.time()
+
+
+@app.task(name="work.nap")
+def nap(seconds: float) -> str:
+    """Sleeps; says so when a soft time limit wakes it."""
+    try:
+        time.sleep(seconds)
+    except SoftTimeLimitExceeded:
+        return "woken"
+    return "slept"
+
+
+@app.task(name="work.turn_down", bind=True)
+def turn_down(self: Task, name: str, times: int, requeue: bool) -> int:
+    """Rejects its message so many times. Returns how often it was begun."""
+    begun = _note_begin(self, name)
+    if begun <= times:
+        raise Reject("not now", requeue=requeue)
+    return begun
+
+
+@app.task(name="work.die", bind=True)
+def die(self: Task, name: str) -> int:
+    """Takes its pool process with it the first time. Returns how often it was begun."""
+    begun = _note_begin(self, name)
+    if begun == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return begun
+
+
+@app.task(name="work.die_for_good", bind=True, reject_on_worker_lost=False)
+def die_for_good(self: Task, name: str) -> None:
+    """Takes its pool process with it; its message is not put back."""
+    _note_begin(self, name)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(name="work.process")
+def process(mebibytes: int = 0) -> int:
+    """Fills so much memory for a moment. Returns the id of its process."""
+    assert len(bytes(1 << 20) * mebibytes) == mebibytes << 20
+    return os.getpid()
+
+
+@app.task(name="work.hold_early", bind=True, acks_late=False)
+def hold_early(self: Task, name: str, seconds: int) -> int:
+    """As `hold`, acknowledged before it runs."""
+    return int(_hold(self, name, seconds))
+
+
 @app.task(name="work.hold", bind=True)
 def hold(self: Task, name: str, seconds: int) -> int:
     """Notes that it runs, then waits to be let go. Returns how often it was begun."""
+    return _hold(self, name, seconds)
+
+
+def _hold(task: Task, name: str, seconds: int) -> int:
+    begun = _note_begin(task, name)
     with _redis() as redis:
-        begun = int(redis.rpush(f"{_prefix}begun:{name}", self.request.hostname))
         assert redis.blpop([f"{_prefix}let-go:{name}"], timeout=seconds), f"nobody let {name} go"
     return begun
 

@@ -29,6 +29,8 @@ class WorkerOptions:
     app: str = "tests.celery_kafka.apps.work"
     queues: tuple[str, ...] = ("celery", "first", "second")
     processes: int = 2
+    arguments: tuple[str, ...] = ()
+    """Further ones of `celery worker`; the last word wins."""
 
 
 class ProcessWorkerContainer(ProcessContainer):
@@ -41,6 +43,7 @@ class ProcessWorkerContainer(ProcessContainer):
         command = (
             *(sys.executable, "-m", "celery", "-A", options.app, "worker", "-Q", ",".join(options.queues)),
             *("-c", str(options.processes), "-n", f"{name}@{run}", "--loglevel", LOG_LEVEL, "-E"),
+            *options.arguments,
         )
         environment = {SETTINGS_VARIABLE: json.dumps(settings)}
         super().__init__(ProcessSpec(f"worker {name}", run, command, environment, logs / f"{name}.log"))
