@@ -40,8 +40,9 @@ Threads and what each owns::
 
 A Consumer is touched by its thread only; others leave wishes (topics, stop). Locks are never held while calling
 librdkafka or a callback; except that threads wait for the one that checks the shared bindings, which has no thread of
-its own: whoever finds the copy too old opens a consumer, reads what is new, and closes it. A forked child owns none of this: it starts anew when it first publishes, and the parent's
-handles are leaked in it on purpose, because their destructors wait for threads that did not survive the fork.
+its own: whoever finds the copy too old opens a consumer, reads what is new, and closes it. A forked child owns none of
+this: it starts anew when it first publishes, and the parent's handles are leaked in it on purpose, because their
+destructors wait for threads that did not survive the fork.
 """
 
 from .transport import Transport
