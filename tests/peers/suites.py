@@ -40,6 +40,7 @@ class Broker:
             "REDIS_HOST": HOST,
             "REDIS_PORT": str(self.redis_port),
             "REDIS_6379_TCP": str(self.redis_port),
+            "WORKER_LOGLEVEL": "INFO",
             "PEERS_TRANSPORT_OPTIONS": json.dumps(dict(self.options)),
         }
 
