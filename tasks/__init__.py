@@ -1,5 +1,6 @@
 """The Celery application: `celery -A tasks worker|beat|flower`."""
 
+from tasks import flower
 from tasks.application import app
 
-__all__ = ["app"]
+__all__ = ["app", "flower"]

@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from ..inspection import PartitionReport, QueueReport
+from ..moments import age
 from ..survey import Group
-from .output import age, json_option, print_json, print_table
+from .output import json_option, print_json, print_table
 from .target import AnswerNo, Target
 from .topics import describe_topics
 
@@ -20,9 +21,7 @@ _PARTITION_COLUMNS = (
     *("queue", "partition", "leader", "low", "committed", "end", "lag", "oldest", "age", "owner", "problem"),
 )
 _OWNER_COLUMNS = ("queue", "group", "state", "member", "client_id", "host", "partitions")
-_TOPIC_COLUMNS = (
-    *("topic", "kind", "queue", "partitions", "replication", "under_replicated", "kept", "min_insync"),
-)
+_TOPIC_COLUMNS = (*("topic", "kind", "queue", "partitions", "replication", "under_replicated", "kept", "min_insync"),)
 
 
 @click.command(epilog="\b\nExamples:\n  transport topics\n  transport topics --all --json")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
+
+from ..moments import moment
 
 json_option = click.option("--json", "as_json", is_flag=True, help="For scripts.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
@@ -35,24 +37,6 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], nothi
             for text, width, right in zip(line, widths, numeric, strict=True)
         ]
         click.echo("  ".join(aligned).rstrip())
-
-
-def moment(at: datetime | None) -> str | None:
-    """A time in UTC, ISO 8601."""
-    return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def age(since: datetime | None, now: datetime) -> str | None:
-    """How long ago something was, in the two largest units that apply."""
-    if since is None:
-        return None
-    seconds = max(0, round((now - since).total_seconds()))
-    days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
-    if days:
-        return f"{days}d {hours}h"
-    if hours:
-        return f"{hours}h {minutes}m"
-    return f"{minutes}m {seconds % 60}s" if minutes else f"{seconds}s"
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from ..errors import Undecodable
+from ..moments import moment
 from ..offsets import read_islands
 from ..reader import Place, Seen, Span, read
 from ..records import Arrival, decode, header
-from .output import json_option, moment, print_json
+from .output import json_option, print_json
 from .target import Target
 
 _WITHIN = 10.0
