@@ -65,7 +65,7 @@ class SharedBindings:
         self._table = Table()
         self._extent = Extent("", 0)
         self._own: tuple[Extent, list[Change]] = (self._extent, [])
-        self._checked = self._tried = -math.inf
+        self._checked = self._failed = -math.inf
         self._missing_since = math.inf
 
     # -- looking up ----------------------------------------------------------------------------------------------
@@ -186,11 +186,12 @@ class SharedBindings:
     def _check_if_older(self, max_age: float) -> None:
         now = self._clock()
         too_old = now - self._checked > max_age + self._patience
-        if now - self._checked <= max_age or (now - self._tried <= max_age and not too_old):
+        if now - self._checked <= max_age or (now - self._failed <= max_age and not too_old):
             return
         try:
             self.check()
         except ConnectionFailed as failure:
+            self._failed = self._clock()
             self._counters.add("bindings_unchecked")
             if too_old:
                 raise
@@ -200,17 +201,14 @@ class SharedBindings:
         """Bring the copy up to date. One thread at a time."""
         begun = self._clock()
         self._counters.add("bindings_checks")
-        try:
-            extent = self._log.extent()
-            self._doubt_a_missing_log(extent, begun)
-            replaced = extent.log != self._extent.log and self._extent.log != ""
-            if replaced:
-                logger.warning("the topic of the shared bindings was deleted or made anew: it is read from its start")
-            anew = replaced or extent.end < self._extent.end or begun - self._checked > _READ_ANEW_AFTER
-            self._take(extent, 0 if anew else self._extent.end)
-            self._checked = begun
-        finally:
-            self._tried = self._clock()
+        extent = self._log.extent()
+        self._doubt_a_missing_log(extent, begun)
+        replaced = extent.log != self._extent.log and self._extent.log != ""
+        if replaced:
+            logger.warning("the topic of the shared bindings was deleted or made anew: it is read from its start")
+        anew = replaced or extent.end < self._extent.end or begun - self._checked > _READ_ANEW_AFTER
+        self._take(extent, 0 if anew else self._extent.end)
+        self._checked = begun
 
     def _doubt_a_missing_log(self, extent: Extent, now: float) -> None:
         """A broker that has just started may not know its topics yet: the copy is better than its word."""
