@@ -26,9 +26,14 @@ REDIS = urlsplit(BROKER).scheme == "redis"
 DEAD = f"{urlsplit(BROKER).scheme}://localhost:12345"
 
 
+def connected(**kafka_options):
+    options = {} if REDIS else kafka_options
+    return kombu.Connection(BROKER, transport_options={**OPTIONS, **options})
+
+
 @pytest.fixture
 def connection():
-    return kombu.Connection(BROKER, transport_options=dict(OPTIONS))
+    return connected()
 
 
 @pytest.fixture
@@ -46,7 +51,10 @@ class test_Basic(BasicFunctionality):
 
 
 class test_ExchangeTypes(BaseExchangeTypes):
-    pass
+    @pytest.fixture
+    def connection(self):
+        """The tests assert AMQP's rule, that a message which no queue takes is dropped; by default it is an error."""
+        return connected(unroutable="drop")
 
 
 class test_Message(BaseMessage):
@@ -65,8 +73,7 @@ class test_EventLoop(BaseEventLoop):
     @pytest.fixture
     def connection(self):
         """The test asserts the order of two messages without a key: on Kafka that takes a queue of one partition."""
-        options = {} if REDIS else {"partitions": 1}
-        return kombu.Connection(BROKER, transport_options={**OPTIONS, **options})
+        return connected(partitions=1)
 
 
 if REDIS:
