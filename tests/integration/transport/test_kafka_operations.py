@@ -184,8 +184,8 @@ def test_delayed_messages_are_counted_with_the_time_of_the_next(corner: Corner) 
 
 def test_a_process_exports_what_it_did_and_what_it_holds(corner: Corner) -> None:
     # given a worker that was handed five messages, has finished two, and was late with a delayed one
-    eta = datetime.fromtimestamp(time.time() + 0.5, UTC).isoformat()
     publish(corner, 4)
+    eta = datetime.fromtimestamp(time.time() + 3, UTC).isoformat()
     publish(corner, 1, queue=Queue(JOBS.name), headers={"eta": eta, "id": "x", "task": "t"})
     with corner.connect() as connection:
         for message in Working(connection).wait_for(5)[:2]:
