@@ -7,7 +7,9 @@ import json
 import os
 import sys
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -27,11 +29,18 @@ from tests.peers.suites import SUITES, Broker
 @click.option(
     "--logs", type=click.Path(path_type=Path), default=Path(".stack/peers-logs"), help="Folder of pytest's output."
 )
+@click.option(
+    "--option", "given", multiple=True, metavar="NAME=JSON", help="An option of the transport, e.g. delays=false."
+)
 @click.option("--json", "print_json", is_flag=True, help="Print the result as JSON; progress goes to stderr.")
-def main(suites: tuple[str, ...], kinds: tuple[str, ...], select: str, logs: Path, print_json: bool) -> None:
+def main(
+    suites: tuple[str, ...], kinds: tuple[str, ...], select: str, logs: Path, given: tuple[str, ...], print_json: bool
+) -> None:
     """Run the suites asked for; exit with 1 when a test fails on Kafka that should not."""
     logs.mkdir(parents=True, exist_ok=True)
-    results = [_run(name, kind, select, logs) for kind in kinds or ("kafka",) for name in suites or ("kombu", "celery")]
+    options = {name: json.loads(value) for name, _, value in (option.partition("=") for option in given)}
+    runs = [(name, kind) for kind in kinds or ("kafka",) for name in suites or ("kombu", "celery")]
+    results = [_run(name, kind, select, logs, options) for name, kind in runs]
     if print_json:
         click.echo(json.dumps([as_json(result) for result in results], indent=2))
     else:
@@ -39,7 +48,7 @@ def main(suites: tuple[str, ...], kinds: tuple[str, ...], select: str, logs: Pat
     sys.exit(0 if all(result.succeeded for result in results if result.on == "kafka") else 1)
 
 
-def _run(name: str, kind: str, select: str, logs: Path) -> SuiteResult:
+def _run(name: str, kind: str, select: str, logs: Path, given: Mapping[str, Any]) -> SuiteResult:
     suite, cache = SUITES[name], cache_folder(os.environ)
     _tell(f"{name} on {kind}")
     code, programs = sources(cache, suite.package), environment(cache)
@@ -47,7 +56,7 @@ def _run(name: str, kind: str, select: str, logs: Path) -> SuiteResult:
     with contextlib.ExitStack() as running:
         port = running.enter_context(redis_server())
         servers = running.enter_context(kafka_servers(prefix)) if kind == "kafka" else ""
-        options = {"topic_prefix": prefix} if kind == "kafka" else {}
+        options = {"topic_prefix": prefix, **given} if kind == "kafka" else {}
         log = logs / f"{name}-{kind}.log"
         result = run(suite, Broker(kind, servers, port, options), code, programs, select, log, _tell)
     _tell(f"  what pytest printed: {log}")
