@@ -99,6 +99,25 @@ def test_a_thousand_messages_within_the_age_cost_one_check_and_one_read() -> Non
     assert (world.count("bindings_checks"), world.count("bindings_reads")) == (2, 1)
 
 
+def test_the_age_counts_from_the_beginning_of_a_check() -> None:
+    # given a check that takes almost as long as a copy may be old
+    world = World()
+    process, other = world.process(), world.process()
+    other.declare(EVENTS)
+    slowly = iter([0.9])
+
+    def take_time() -> None:
+        world.now += next(slowly, 0.0)
+
+    world.log.before_extent = take_time
+    assert routed(process) == []
+    other.bind(BOUND)
+    # when a little more time has passed
+    world.now += 0.2
+    # then what it found at its beginning is too old
+    assert routed(process) == ["q"]
+
+
 def test_declaring_again_writes_nothing() -> None:
     world = World()
     for process in (world.process(), world.process()):
