@@ -84,9 +84,12 @@ class Route:
 
     @property
     def subscription(self) -> list[str]:
-        """What a mover reads: also levels that are not configured any more, as long as their topics exist."""
+        """What a mover reads: also levels that are not configured any more, as long as their topics exist.
+
+        One pattern, and no names beside it: that makes librdkafka wait two seconds before it joins.
+        """
         prefix = re.escape(self._soon.removesuffix("soon")).replace(r"\-", "-")
-        return [*self.topics, rf"^{prefix}wait\.[0-9]+$"]
+        return [rf"^{prefix}(soon|wait\.[0-9]+)$"]
 
     def step(self, due: float, now: float) -> Step | None:
         """Return where to wait next; None when the message may go to its queue now."""

@@ -35,6 +35,8 @@ class Options:
     """``host:port[,host:port]``; by default taken from the broker URL."""
     group_id: str = "celery"
     """Consumer group of all workers that share the queues."""
+    instance_id: str = ""
+    """Name of a worker slot: a process that comes back under it gets its partitions without a rebalance."""
     topic_prefix: str = ""
     """Put before every topic's name, so that several applications can share a cluster."""
     create_topics: bool = True
@@ -141,10 +143,12 @@ class Options:
         config = {
             **self.common(),
             "group.id": group,
+            **({"group.instance.id": self.instance_id} if self.instance_id else {}),
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": 6000,
             "heartbeat.interval.ms": 1500,
             "auto.offset.reset": "earliest",
+            "topic.metadata.refresh.interval.ms": 5000,
             "fetch.wait.max.ms": 100,
             "fetch.queue.backoff.ms": 10,
             "queued.min.messages": 100,

@@ -92,10 +92,17 @@ def test_whatever_waits_on_a_level_waits_equally_long(first: float, second: floa
 
 def test_a_mover_also_reads_levels_that_are_not_configured_any_more_and_nothing_else() -> None:
     route = Route(Options(topic_prefix="a.b-", delay_levels=(60.0,)), Names("a.b-"))
-    *named, pattern = route.subscription
-    assert named == ["a.b-_soon", "a.b-_wait.60000"]
-    assert re.search(pattern, "a.b-_wait.86400000")
-    for stranger in ("a.b-jobs", "axb-_wait.60000", "xa.b-_wait.60000", "a.b-_wait.60000x", "a.b-_wait.jobs"):
+    [pattern] = route.subscription
+    for topic in ("a.b-_soon", "a.b-_wait.60000", "a.b-_wait.86400000"):
+        assert re.search(pattern, topic)
+    for stranger in (
+        "a.b-jobs",
+        "a.b-_soone",
+        "axb-_wait.60000",
+        "xa.b-_wait.60000",
+        "a.b-_wait.60000x",
+        "a.b-_wait.jobs",
+    ):
         assert not re.search(pattern, stranger)
 
 
