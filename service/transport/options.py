@@ -72,7 +72,7 @@ class Options:
     delay_threshold: float = 0.2
     """A message due sooner than this goes straight to its queue (Celery's own timer does the rest)."""
     delay_horizon: float = 10.0
-    """Messages due within this time wait on the wheel, from which they leave to the millisecond; later ones on a level."""
+    """Messages due within this time wait on the wheel, which they leave at their moment; later ones on a level."""
     delay_levels: tuple[float, ...] = (10, 25, 55, 175, 595, 1795, 3595, 10795, 43195, 86395, 604795)
     """Waiting times of the level topics. A long delay hops from level to level; five seconds less than a round number
     let a round delay hop once."""
@@ -97,6 +97,9 @@ class Options:
         for name in ("partitions", "buffer_messages", "buffer_bytes", "delay_partitions"):
             if getattr(self, name) < 1:
                 raise BadOption(name, getattr(self, name), "at least 1")
+        if self.instance_id and self.consumer_config.get("group.protocol") == "consumer":
+            # Under KIP-848 the broker turns a restarted process away until the killed one's session is over.
+            raise BadOption("instance_id", self.instance_id, "empty with group.protocol=consumer, which gains nothing")
         if self.bindings_max_age < 0:
             raise BadOption("bindings_max_age", self.bindings_max_age, "0 or more seconds")
         levels = list(self.delay_levels)
