@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import kombu
 import pytest
 
+from . import test_redis
 from .common import (
     BaseEventLoop,
     BaseExchangeTypes,
@@ -76,9 +77,20 @@ class test_EventLoop(BaseEventLoop):
         return connected(partitions=1)
 
 
+class test_PublishBatch:
+    """The two tests of batches in kombu's Redis module that know nothing of Redis. They, too, assert AMQP's rule."""
+
+    @pytest.fixture
+    def connection(self):
+        return connected(unroutable="drop")
+
+    test_manual_flush = test_redis.test_RedisPublishBatch.test_manual_flush_sends_and_batch_continues
+    test_topic_routing = test_redis.test_RedisPublishBatch.test_topic_routing
+
+
 if REDIS:
     # kombu's own adaptation: with Redis a lower number is more urgent, and a drain hands out one message.
-    from .test_redis import test_RedisPriority as test_Priority
+    test_Priority = test_redis.test_RedisPriority
 else:
 
     class test_Priority(BasePriority):
