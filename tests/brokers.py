@@ -194,18 +194,24 @@ class KafkaCluster:
                 start_new_session=True,
             )
 
-    def _missing(self) -> str | None:
+    def out_of_sync(self) -> str | None:
+        """None when every running node is known and has caught up, else what is missing; looks once."""
         up = sum(name.startswith("kafka-") for name in self._running)
-        replicas = min(3, len(self._nodes))
         try:
             metadata = AdminClient({**self.client, "log_level": 0}).list_topics(timeout=5)
-            if len(metadata.brokers) != up:
-                return f"{len(metadata.brokers)} of {up} nodes are known"
-            for topic in metadata.topics.values():
-                for part in topic.partitions.values():
-                    if part.leader < 0 or len(part.isrs) < min(up, len(part.replicas)):
-                        return f"{topic.topic}[{part.id}] has leader {part.leader} and in-sync replicas {part.isrs}"
-            return kafka.refusal_of(self.client, replicas)
+        except KafkaException as error:
+            return str(error.args[0])
+        if len(metadata.brokers) != up:
+            return f"{len(metadata.brokers)} of {up} nodes are known"
+        for topic in metadata.topics.values():
+            for part in topic.partitions.values():
+                if part.leader < 0 or len(part.isrs) < min(up, len(part.replicas)):
+                    return f"{topic.topic}[{part.id}] has leader {part.leader} and in-sync replicas {part.isrs}"
+        return None
+
+    def _missing(self) -> str | None:
+        try:
+            return self.out_of_sync() or kafka.refusal_of(self.client, min(3, len(self._nodes)))
         except KafkaException as error:
             return str(error.args[0])
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -48,6 +49,8 @@ def main(
     as_json: bool,
 ) -> None:
     """Run, judge, report."""
+    # However it is told to end, processes and brokers go with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     chosen = random.SystemRandom().randrange(1_000_000) if seed is None else seed
     scale = Scale(chosen, messages, consumers, minutes * 60, gap, 1 if servers else brokers)
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{chosen}-"))

@@ -82,12 +82,18 @@ class Conductor:
         while agenda:
             at, number, begins, fault = heapq.heappop(agenda)
             self._wait_and_say(start + at)
-            if begins:
+            if begins and self._must_wait(fault):
+                heapq.heappush(agenda, (time.monotonic() - start + 1.0, number, True, fault))
+            elif begins:
                 self._begin(fault)
                 heapq.heappush(agenda, (time.monotonic() - start + fault.lasts, number, False, fault))
             else:
                 self._end(fault)
                 self._events.write("ended", number, fault.kind.name)
+
+    def _must_wait(self, fault: Fault) -> bool:
+        """Whether a broker is still catching up: two of three gone would be a fault that no replication survives."""
+        return fault.kind is Kind.KILL_BROKER and self._brokers is not None and self._brokers.out_of_sync() is not None
 
     def _begin(self, fault: Fault) -> None:
         broker = fault.kind is Kind.KILL_BROKER
@@ -112,8 +118,6 @@ class Conductor:
             self._fleet.send(fault.slot, signal.SIGCONT)
         elif fault.kind is Kind.KILL_BROKER and self._brokers is not None:
             self._brokers.start(int(fault.slot.removeprefix("broker")))
-            # Two of three gone would be a fault that no replication survives.
-            self._brokers.wait_ready()
 
     # -- waiting -------------------------------------------------------------------------------------------------
 

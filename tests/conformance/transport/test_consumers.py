@@ -83,15 +83,19 @@ def test_a_consumer_may_get_more_queues_while_it_runs(connection: Connection, na
 
 
 def test_a_long_queue_does_not_hold_up_a_short_one(connection: Connection, name: str) -> None:
-    fill(connection, f"{name}-long", ["long"] * 200)
-    fill(connection, f"{name}-short", ["short"])
+    # given a consumer that is at work on both queues
     with Mailbox(connection, f"{name}-long", f"{name}-short", prefetch=1) as box:
+        fill(connection, f"{name}-long", ["begin"])
+        fill(connection, f"{name}-short", ["begin"])
+        box.take(2)
+        # when two hundred messages wait in one and then one in the other
+        fill(connection, f"{name}-long", ["long"] * 200)
+        fill(connection, f"{name}-short", ["short"])
+        # then the one has its turn before the many are done
         while "short" not in box.bodies():
-            box.wait_for(len(box.messages) + 1)
-            box.ack()
+            box.take(len(box.messages) + 1)
             assert len(box.messages) <= 150, "the short queue waited for the long one"
         Queue(f"{name}-long")(connection.default_channel).purge()
-        box.ack()
 
 
 def test_two_channels_of_one_connection_have_limits_of_their_own(connection: Connection, name: str) -> None:
