@@ -24,6 +24,7 @@ from .assignments import Assignment
 from .cluster import Cluster, let_go
 from .commits import Commits
 from .errors import as_transport_error, told
+from .joining import JoinWatch
 from .offsets import Progress
 from .pauses import Pauses
 from .records import arrival_of
@@ -65,6 +66,7 @@ class GroupConsumer(threading.Thread):
         self._joined = False
         self._assignments: dict[tuple[str, int], Assignment] = {}
         self._pauses = Pauses()
+        self._watch = JoinWatch(cluster, group)
         self._commits = Commits(group, cluster.options.commit_interval, self._assignments, cluster.counters)
         self._finished = threading.Event()
 
@@ -137,6 +139,7 @@ class GroupConsumer(threading.Thread):
             return self._stopping
 
     def _round(self, consumer: Consumer) -> None:
+        self._watch.look(self._joined)
         patience = self._sink.turn()
         self._follow_congestion(consumer)
         self._commits.in_passing(consumer)

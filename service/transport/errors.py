@@ -60,6 +60,27 @@ class ConsumerFailed(ConnectionFailed):
         super().__init__(f"the consumer of group {group!r} stopped: {cause}")
 
 
+class InstanceTaken(TransportError):
+    """Another process has joined under the same instance id. No connection error: a reconnect would fight it."""
+
+    def __init__(self, group: str) -> None:
+        super().__init__(
+            f"another process has joined group {group!r} under this worker's instance_id and has its partitions now, "
+            "so this one stops; give each worker slot an instance_id of its own, and start a slot once"
+        )
+
+
+class NoSuchProtocol(ConnectionFailed):
+    """The group cannot be joined with the protocol that was chosen."""
+
+    def __init__(self, group: str, seconds: float) -> None:
+        super().__init__(
+            f"group {group!r} could not be joined within {seconds:g} s with "
+            "broker_transport_options['consumer_config']['group.protocol'] = 'consumer' (KIP-848): brokers have it "
+            "from Kafka 4.0 on; leave the setting out to use the classic protocol"
+        )
+
+
 class PublishFailed(ConnectionFailed):
     """The cluster refused a message, or could not be reached."""
 
@@ -143,6 +164,8 @@ def as_transport_error(group: str, failure: Exception) -> TransportError:
     if isinstance(failure, TransportError):
         return failure
     if isinstance(failure, KafkaException):
+        if KafkaError(KafkaError.FENCED_INSTANCE_ID).str() in failure.args[0].str():
+            return InstanceTaken(group)
         return ConsumerFailed(group, told(failure.args[0]))
     return ConsumerFailed(group, repr(failure))
 
