@@ -1,7 +1,10 @@
 """Messages for listeners: fanout exchanges, remote control, events, and queues that live as long as a connection.
 
 Such a queue has no topic. Its exchange has one (a single partition, kept for minutes), every connection that listens
-reads it from the moment of its binding, without a group, and picks what its own bindings match.
+reads it from the moment of its binding, without a group, and picks what its own bindings match. Reading begins when
+the queue is first consumed. What is sent to a queue by its name is not missed by a second connection of the process:
+it begins where the process first declared the queue, or where it last took a message (``rpc://`` declares its queue on
+the connection that publishes, and consumes on another).
 """
 
 from __future__ import annotations
@@ -62,15 +65,17 @@ class Listener:
             bindings = self._bindings.setdefault(topic, [])
             if any(bound[:2] == (queue, binding_key) for bound in bindings):
                 return
-        if first:
-            ends = self._cluster.topics.ends(topic)
-            self._starts.extend(TopicPartition(topic, number, end) for number, end in ends.items())
+        if first or (not exchange and queue not in self._cluster.heard):
+            for number, end in self._cluster.topics.ends(topic).items():
+                begin = end if exchange else min(end, self._cluster.heard.setdefault(queue, end))
+                if first:
+                    self._starts.append(TopicPartition(topic, number, begin))
         with self._lock:
             bindings.append((queue, binding_key, matches))
-        self._start()
 
     def wait_until_reading(self, timeout: float = 3.0) -> None:
         """Wait until every bound topic is read: a caller who expects an answer soon counts his seconds from now."""
+        self._start()
         with self._began:
             self._began.wait_for(lambda: self._error is not None or self._bindings.keys() <= self._reading, timeout)
 
@@ -78,6 +83,7 @@ class Listener:
         """Forget a queue and its bindings."""
         with self._lock:
             self._queues.pop(queue, None)
+            self._cluster.heard.pop(queue, None)
             for bindings in self._bindings.values():
                 bindings[:] = [bound for bound in bindings if bound[0] != queue]
 
@@ -95,7 +101,9 @@ class Listener:
         with self._lock:
             for queue, waiting in self._queues.items():
                 if waiting and wanted(queue):
-                    return queue, waiting.popleft()
+                    arrival = waiting.popleft()
+                    self._note_taken(queue, arrival.topic, arrival.offset + 1)
+                    return queue, arrival
         return None
 
     def put_back(self, queue: str, arrival: Arrival) -> None:
@@ -104,10 +112,12 @@ class Listener:
             waiting = self._queues.get(queue)
             if waiting is not None and len(waiting) < _WAITING_LIMIT:
                 waiting.appendleft(arrival)
+                self._note_taken(queue, arrival.topic, arrival.offset)
         self._wakeup.set()
 
     def size(self, queue: str) -> int:
         """How many messages wait for a queue."""
+        self._start()
         return len(self._queues.get(queue, ()))
 
     def purge(self, queue: str) -> int:
@@ -180,6 +190,10 @@ class Listener:
             consumer.list_topics(start.topic, timeout=self._cluster.options.request_timeout)
         if starts:
             consumer.incremental_assign(starts)
+
+    def _note_taken(self, queue: str, topic: str, next_offset: int) -> None:
+        if queue in self._cluster.heard and topic == self._cluster.names.broadcast(""):
+            self._cluster.heard[queue] = next_offset
 
     def _note_reading(self, topic: str) -> None:
         if topic not in self._reading:

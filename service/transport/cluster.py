@@ -51,6 +51,8 @@ class Cluster:
         self.counters = Counters()
         self.troubles = Troubles(options.bootstrap_servers)
         self.pace = Pace()
+        self.heard: dict[str, int] = {}
+        """Temporary queues of this process: the offset from which their own messages were not taken yet."""
         self.client_log = cast(logging.Logger, ClientLog(self.troubles.heard))
         self.topics = Topics(
             self._make_admin,

@@ -119,6 +119,7 @@ class Session:
             queue.Empty: there is none.
         """
         if queue in self.listener:
+            self.listener.wait_until_reading()
             while (heard := self.listener.take(lambda name: name == queue)) is not None:
                 if (raw := self._decoded_broadcast(*heard)) is not None:
                     return raw
