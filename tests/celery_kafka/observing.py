@@ -19,6 +19,10 @@ class Journal:
         """How often the held task `name` was begun."""
         return int(self._redis.llen(f"{self._prefix}begun:{name}"))
 
+    def workers(self, name: str) -> list[str]:
+        """The node names of the workers that began the task `name`, one for each time."""
+        return list(self._redis.lrange(f"{self._prefix}begun:{name}", 0, -1))
+
     def wait_for_begin(self, name: str, times: int = 1, seconds: float = _BEGIN_SECONDS) -> None:
         """Wait until the held task `name` was begun `times` times."""
 

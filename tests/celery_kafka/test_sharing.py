@@ -13,6 +13,7 @@ from tests.celery_kafka.apps.topology import EXCHANGE
 from tests.celery_kafka.observing import Journal
 from tests.celery_kafka.vendors.redis import RedisContainer
 from tests.celery_kafka.vendors.setup import RESULT_SECONDS, KafkaTestSetup
+from tests.celery_kafka.vendors.worker import WorkerOptions
 
 pytestmark = [pytest.mark.kafka, pytest.mark.stack]
 
@@ -23,6 +24,12 @@ _TOGETHER_SECONDS = 30
 def worker_names() -> tuple[str, ...]:
     """Two workers."""
     return ("one", "two")
+
+
+@pytest.fixture(scope="module")
+def worker_options() -> WorkerOptions:
+    """Both also listen to a broadcast queue."""
+    return WorkerOptions(queues=("celery", "first", "second", "news"))
 
 
 @pytest.fixture
@@ -72,3 +79,14 @@ def test_tasks_of_one_routing_key_are_worked_one_after_the_other(
     assert {key: journal.of(key) for key in keys} == dict.fromkeys(keys, expected)
     # and different keys were worked side by side
     assert len({step["worker"] for step in done}) == 2
+
+
+def test_a_task_in_a_broadcast_queue_is_run_by_every_worker(
+    both_at_work: KafkaTestSetup, redis_container: RedisContainer
+) -> None:
+    # when one task is sent to a queue that every worker has a copy of
+    journal = Journal(redis_container)
+    both_at_work.call("note", "news").apply_async(queue="news")
+    journal.wait_for_begin("news", times=2)
+    # then each of the two has run it, once
+    assert sorted(journal.workers("news")) == sorted(worker.hostname() for worker in both_at_work.worker_cluster)

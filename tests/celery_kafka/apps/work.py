@@ -21,8 +21,11 @@ from tests.celery_kafka.apps.topology import QUEUES
 _settings = json.loads(os.environ[SETTINGS_VARIABLE])
 _prefix = _settings["result_backend_transport_options"]["global_keyprefix"]
 
+_LONGEST_WAIT = 120
+"""Seconds; the client's own limit would end a task that is held for longer than that."""
+
 app = Celery("work")
-app.conf.update(_settings)
+app.conf.update({name: value for name, value in _settings.items() if name != "journal_url"})
 app.conf.update(
     task_queues=QUEUES,
     task_acks_late=True,
@@ -32,7 +35,8 @@ app.conf.update(
 
 
 def _redis() -> Redis:
-    return Redis.from_url(_settings["result_backend"], decode_responses=True)
+    url = _settings.get("journal_url") or _settings["result_backend"]
+    return Redis.from_url(url, decode_responses=True, socket_timeout=_LONGEST_WAIT)
 
 
 @app.task(name="pytest_celery.vendors.worker.tasks.ping")

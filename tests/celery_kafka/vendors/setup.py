@@ -44,6 +44,10 @@ class KafkaTestSetup(CeleryTestSetup):
         """Close what the test's app opened. kombu shares pools between equal apps: these leave its registry."""
         self.app.backend.result_consumer.stop()
         self.app.backend.client.close()
+        self.close_pools()
+
+    def close_pools(self) -> None:
+        """Close the app's connections to the broker."""
         connection = eqhash(self.app.connection_for_write())
         pools.producers.pop(connection, None)
         opened = pools.connections.pop(connection, None)
