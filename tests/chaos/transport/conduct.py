@@ -50,6 +50,7 @@ class Conductor:
             "group_id": prefix,
             "partitions": PARTITIONS,
         }
+        self._struck: set[str] = set()
         self._folder = folder
         self._fleet = Fleet(scale, f"kafka://{servers.split(',')[0]}//", self._options, folder)
         self._events = journal.Journal(self._fleet.journals / "events")
@@ -85,15 +86,22 @@ class Conductor:
             if begins and self._must_wait(fault):
                 heapq.heappush(agenda, (time.monotonic() - start + 1.0, number, True, fault))
             elif begins:
+                self._struck.add(fault.slot)
                 self._begin(fault)
                 heapq.heappush(agenda, (time.monotonic() - start + fault.lasts, number, False, fault))
             else:
                 self._end(fault)
+                self._struck.discard(fault.slot)
                 self._events.write("ended", number, fault.kind.name)
 
     def _must_wait(self, fault: Fault) -> bool:
-        """Whether a broker is still catching up: two of three gone would be a fault that no replication survives."""
-        return fault.kind is Kind.KILL_BROKER and self._brokers is not None and self._brokers.out_of_sync() is not None
+        """Whether an earlier fault of the same slot lasts, or a broker is still catching up.
+
+        Two of three brokers gone would be a fault that no replication survives.
+        """
+        if fault.kind is Kind.KILL_BROKER and self._brokers is not None:
+            return self._brokers.out_of_sync() is not None
+        return fault.slot in self._struck
 
     def _begin(self, fault: Fault) -> None:
         broker = fault.kind is Kind.KILL_BROKER
