@@ -11,6 +11,7 @@ from .output import confirm, dry_run_option, yes_option
 from .target import AnswerNo, Target
 
 _LOOK_EVERY = 0.5
+_PAUSE = 0.02
 _TELL_EVERY = 5.0
 
 
@@ -83,3 +84,7 @@ def _grow(target: Target, topic: str, partitions: int, *, only_ask: bool) -> Non
         asked, request_timeout=timeout, validate_only=only_ask
     ).values()
     future.result(timeout + 1)
+    deadline = time.monotonic() + timeout
+    # The controller decides; the brokers know it some milliseconds later.
+    while not only_ask and target.cluster.topics.partitions(topic) < partitions and time.monotonic() < deadline:
+        time.sleep(_PAUSE)

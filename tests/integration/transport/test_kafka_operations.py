@@ -368,6 +368,7 @@ def test_a_queue_gets_more_partitions_once_it_is_empty(corner: Corner) -> None:
         waiting.join(60)
         assert results[0].exit_code == 0, results[0].output
         assert len(look(corner).partitions) == 6
+        until(lambda: all(part.owner for part in look(corner).partitions), "an owner of the new partitions", 60)
     # and fewer are refused, with the way to get there
     fewer = operate(corner, "reshard", "jobs", "--partitions", "2", "--yes")
     assert fewer.exit_code == 3
