@@ -2,8 +2,8 @@
 # (kombu's classes are only partly annotated, and this module calls their methods)
 """Declaring, binding and deleting: AMQP's operations on exchanges and queues.
 
-What is stored is looked up and changed in the shared bindings. kombu's own state holds what concerns this connection
-alone: exchanges that are not durable, and the bindings of temporary queues, which its listener serves.
+Exchanges and the bindings of stored queues are looked up and changed in the shared bindings. kombu's own state holds
+the bindings of temporary queues, which are this connection's alone and served by its listener.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from .broadcast import ensure_broadcast
 from .exchanges import EXCHANGE_TYPES, PREDECLARED, TYPES, matcher
 from .queue_arguments import told_about
 from .refusals import NotFound, NotOffered, PreconditionFailed
-from .shared_bindings import told
 
 if TYPE_CHECKING:
     from .transport import Transport
@@ -50,7 +49,7 @@ class Declarations(virtual.Channel):
 
         Raises:
             NotFound: it is declared passively, and nobody has declared it.
-            PreconditionFailed: it exists, and is a different one.
+            PreconditionFailed: it exists, and has another type.
             NotOffered: there are no exchanges of this type.
         """
         wanted = exchange_of(exchange or f"amq.{type or 'direct'}", type or "direct", durable, auto_delete, arguments)
@@ -64,21 +63,19 @@ class Declarations(virtual.Channel):
             ignored = f"exchange {wanted.name!r} was declared with {sorted(arguments)}, which has no effect on Kafka"
             self.connection.cluster.warn_once(ignored)
         if wanted.name not in PREDECLARED:
-            self._declare(wanted)
+            self.connection.cluster.bindings.declare(wanted)
+        elif PREDECLARED[wanted.name] != wanted.type:
+            raise PreconditionFailed(f"exchange {wanted.name!r}", PREDECLARED[wanted.name], wanted.type)
         if self._has_listeners(wanted):
             ensure_broadcast(self.connection.cluster, wanted.name)
 
     def exchange_delete(self, exchange: str, if_unused: bool = False, *_args: Any, **_kwargs: Any) -> None:
         """Delete an exchange and its bindings; the queues stay, as AMQP has it."""
-        cluster = self.connection.cluster
         if if_unused and self.get_table(exchange):
             return
         for queue, _, routing_key in self._local_bindings(exchange):
             self.queue_unbind(queue, exchange, routing_key)
-        self.state.exchanges.pop(exchange, None)
-        cluster.bindings.delete(exchange)
-        if cluster.topics.exists(cluster.names.broadcast(exchange)):
-            cluster.topics.delete(cluster.names.broadcast(exchange))
+        self.connection.cluster.bindings.delete(exchange)
 
     def exchange_bind(self, destination: str, source: str = "", *_args: Any, **_kwargs: Any) -> None:
         """Raise NotOffered: exchanges cannot be bound to exchanges."""
@@ -89,9 +86,8 @@ class Declarations(virtual.Channel):
         raise NotOffered(f"exchange {destination!r} is not bound to {source!r}: there are no such bindings here")
 
     def get_exchanges(self) -> list[str]:
-        """Names of the exchanges this process knows of."""
-        shared = {exchange.name for exchange in self.connection.cluster.bindings.exchanges()}
-        return sorted(shared | set(self.state.exchanges))
+        """Names of all exchanges."""
+        return sorted(exchange.name for exchange in self.connection.cluster.bindings.exchanges())
 
     def get_table(self, exchange: str) -> list[tuple[str, Any, str]]:
         """Bindings of an exchange: the shared ones and this connection's, as kombu has them."""
@@ -102,7 +98,7 @@ class Declarations(virtual.Channel):
 
     def typeof(self, exchange: str, default: str = "direct") -> Any:
         """Return kombu's object for the type of an exchange."""
-        return self.exchange_types[self._type_of(exchange) or default]
+        return self.exchange_types[self.connection.cluster.bindings.type_of(exchange) or default]
 
     # -- queues --------------------------------------------------------------------------------------------------
 
@@ -153,15 +149,12 @@ class Declarations(virtual.Channel):
         binding = Binding(exchange or "amq.direct", routing_key or "", queue)
         session, cluster = self.connection.session, self.connection.cluster
         if queue in session.listener:
-            self._must_exist(binding.exchange)
-            matches = matcher(self._type_of(binding.exchange) or "direct", binding.routing_key)
+            matches = matcher(self._must_exist(binding.exchange), binding.routing_key)
             session.listener.bind(queue, binding.exchange, binding.routing_key, matches)
             self.state.binding_declare(queue, binding.exchange, binding.routing_key, arguments)
             return
         if not self._has_queue(queue):
             raise NotFound("queue", queue)
-        if binding.exchange in self.state.exchanges:
-            cluster.bindings.declare(self.state.exchanges[binding.exchange])
         cluster.bindings.bind(binding)
 
     def queue_unbind(
@@ -202,26 +195,14 @@ class Declarations(virtual.Channel):
         topics.forget(topic)
         return topics.exists(topic)
 
-    def _declare(self, wanted: Exchange) -> None:
-        cluster = self.connection.cluster
-        if wanted.durable:
-            cluster.bindings.declare(wanted)
-            return
-        known = self.state.exchanges.setdefault(wanted.name, wanted)
-        if known != wanted:
-            raise PreconditionFailed(f"exchange {wanted.name!r}", told(known), told(wanted))
-
-    def _must_exist(self, exchange: str) -> None:
-        cluster = self.connection.cluster
-        if self._type_of(exchange) is None:
-            cluster.bindings.check()
-            cluster.topics.forget(cluster.names.broadcast(exchange))
-            if self._type_of(exchange) is None and not cluster.topics.exists(cluster.names.broadcast(exchange)):
-                raise NotFound("exchange", exchange)
-
-    def _type_of(self, exchange: str) -> str | None:
-        declared: Exchange | None = self.state.exchanges.get(exchange)
-        return declared.type if declared else self.connection.cluster.bindings.type_of(exchange)
+    def _must_exist(self, exchange: str) -> str:
+        bindings = self.connection.cluster.bindings
+        if bindings.type_of(exchange) is None:
+            bindings.check()
+        kind = bindings.type_of(exchange)
+        if kind is None:
+            raise NotFound("exchange", exchange)
+        return kind
 
     def _local_bindings(self, exchange: str) -> list[Any]:
         return [bound for bound in self.state.bindings if bound.exchange == exchange]

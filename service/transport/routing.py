@@ -76,6 +76,6 @@ def _through(cluster: Cluster, exchange: str, routing_key: str, max_age: float) 
     routes = cluster.bindings.route(exchange, routing_key, max_age)
     found = [Target(cluster.names.queue(route.queue), route.varies) for route in routes]
     listeners = cluster.names.broadcast(exchange)
-    if cluster.topics.exists(listeners):
+    if cluster.bindings.type_of(exchange) is not None and cluster.topics.exists(listeners):
         found.append(Target(listeners))
     return found

@@ -117,10 +117,10 @@ class SharedBindings:
     # -- changing ------------------------------------------------------------------------------------------------
 
     def declare(self, exchange: Exchange) -> None:
-        """Make sure that an exchange exists.
+        """Make sure that an exchange exists. Whether it is durable or not makes no difference in Kafka.
 
         Raises:
-            PreconditionFailed: it exists already, and is a different one.
+            PreconditionFailed: it exists already, and has another type.
         """
         with self._changing:
             self.check()
@@ -128,12 +128,12 @@ class SharedBindings:
             if missing:
                 self._write([present(exchange)])
             known = self.exchange(exchange.name)
-            if known in (None, exchange):
+            if known is None or known.type == exchange.type:
                 return
             if missing:
                 # Another process was faster. Compaction keeps the newest record, so that must be the valid one.
                 self._write([present(known)])
-        raise PreconditionFailed(f"exchange {exchange.name!r}", told(known), told(exchange))
+        raise PreconditionFailed(f"exchange {exchange.name!r}", known.type, exchange.type)
 
     def bind(self, binding: Binding) -> None:
         """Make sure that a binding exists.
@@ -235,11 +235,3 @@ class SharedBindings:
             self._table, self._extent = table, extent
         if skipped:
             self._counters.add("bindings_skipped", skipped)
-
-
-def told(exchange: Exchange | None) -> str:
-    """Return an exchange in words, for messages."""
-    if exchange is None:
-        return "nothing"
-    kind = " ".join((*(["durable"] * exchange.durable), *(["auto-delete"] * exchange.auto_delete), exchange.type))
-    return kind if exchange.arguments == "{}" else f"{kind} with arguments {exchange.arguments}"

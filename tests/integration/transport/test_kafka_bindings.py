@@ -219,7 +219,7 @@ def test_processes_that_declare_the_same_at_once_do_no_harm(corner: Corner) -> N
 def test_an_exchange_that_another_process_declared_otherwise_is_refused(corner: Corner) -> None:
     elsewhere(corner, "events(channel).declare()")
     with corner.connect() as connection:
-        with pytest.raises(ChannelError, match=r"PRECONDITION_FAILED.*durable topic, not durable direct") as refused:
+        with pytest.raises(ChannelError, match=r"PRECONDITION_FAILED.*'events' is topic, not direct") as refused:
             Exchange("events", type="direct")(connection.default_channel).declare()
         assert isinstance(refused.value, connection.channel_errors)
         assert refused.value.reply_code == 406

@@ -75,7 +75,7 @@ def test_an_exchange_is_what_it_was_declared_as(corner: Corner) -> None:
         for exchange in (EVENTS, NEWS):
             exchange(channel).declare()
             exchange(channel).declare()
-            with pytest.raises(PreconditionFailed, match=f"{exchange.name!r} is .*{exchange.type}, not .*direct"):
+            with pytest.raises(PreconditionFailed, match=f"{exchange.name!r} is {exchange.type}, not direct"):
                 channel.exchange_declare(exchange.name, "direct", durable=exchange.durable)
 
 
@@ -173,10 +173,13 @@ def test_a_deleted_exchange_reaches_nobody(corner: Corner) -> None:
         with pytest.raises(Unroutable):
             Producer(channel).publish("y", exchange="events", routing_key="a")
         assert channel.queue_declare("jobs", passive=True).message_count == 1
-        # and what is declared again has no bindings
+        # and what is declared again has no bindings, until some are made
         EVENTS(channel).declare()
-        with pytest.raises(Unroutable):
-            Producer(channel).publish("z", exchange="events", routing_key="a")
+        Producer(channel).publish("z", exchange="events", routing_key="a")
+        listener.declare()
+        Producer(channel).publish("heard", exchange="events", routing_key="a")
+        assert until(listener.get, "the message").payload == "heard"
+        assert channel.queue_declare("jobs", passive=True).message_count == 1
 
 
 def test_a_mandatory_message_that_no_queue_takes_is_returned(corner: Corner) -> None:

@@ -171,9 +171,17 @@ def test_an_exchange_that_is_another_one_already_is_refused() -> None:
     world = World()
     one, other = world.process(), world.process()
     one.declare(EVENTS)
-    with pytest.raises(PreconditionFailed, match=r"'events' is durable topic, not durable direct") as refused:
+    with pytest.raises(PreconditionFailed, match=r"'events' is topic, not direct") as refused:
         other.declare(exchange_of("events", "direct"))
     assert refused.value.reply_code == 406
+    assert len(world.log.records) == 1
+
+
+def test_how_long_an_exchange_shall_live_makes_no_difference() -> None:
+    world = World()
+    one, other = world.process(), world.process()
+    one.declare(EVENTS)
+    other.declare(exchange_of("events", "topic", durable=False, auto_delete=True))
     assert len(world.log.records) == 1
 
 
