@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .publishing import Delivery
+from .parking import send
+from .routing import Target
 
 if TYPE_CHECKING:
     from .channel import Channel
 
+Routes = dict[tuple[str, str, bool], list[Target]]
+"""Where messages of one batch go, by exchange, routing key, and whether they are transient."""
 _PASSED_ON = ("exchange", "routing_key", "mandatory")
 
 
@@ -27,12 +30,15 @@ class PublishBatch:
             self.flush()
 
     def flush(self) -> None:
-        """Send everything, then wait once."""
+        """Make all records, send them, then wait once: what is handed over in one go travels in fewer requests."""
         messages, self._messages = self._messages, []
-        deliveries: list[Delivery] = []
-        for message, kwargs in messages:
-            deliveries += self.channel.send(message, **{name: kwargs[name] for name in _PASSED_ON if name in kwargs})
-        self.channel.connection.cluster.publisher.wait(deliveries)
+        cluster, known = self.channel.connection.cluster, Routes()
+        ready = [
+            (topic, record, message)
+            for message, kwargs in messages
+            for topic, record in self.channel.records(message, **_passed_on(kwargs), known=known)
+        ]
+        cluster.publisher.wait([send(cluster, topic, record, message) for topic, record, message in ready])
 
     def discard(self) -> None:
         """Forget what was not flushed."""
@@ -40,3 +46,7 @@ class PublishBatch:
 
     def close(self) -> None:
         """Nothing is kept open."""
+
+
+def _passed_on(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {name: kwargs[name] for name in _PASSED_ON if name in kwargs}

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .batches import PublishBatch
+from .batches import PublishBatch, Routes
 from .declarations import Declarations
 from .errors import Unroutable
 from .expiry import expiry_headers
@@ -90,22 +90,33 @@ class Channel(Declarations):
 
     def send(self, message: Raw, exchange: str, routing_key: str, mandatory: bool = False) -> list[Delivery]:
         """Hand a message to the producer for every topic it goes to."""
+        cluster, records = self.connection.cluster, self.records(message, exchange, routing_key, mandatory)
+        return [send(cluster, topic, record, message) for topic, record in records]
+
+    def records(
+        self, message: Raw, exchange: str, routing_key: str, mandatory: bool = False, known: Routes | None = None
+    ) -> list[tuple[str, Record]]:
+        """Make a message's record for every topic it goes to. A batch remembers in ``known`` where its others went."""
         cluster, properties = self.connection.cluster, message["properties"]
         routing_key = routing_key or ""
         if properties.get("priority"):
             cluster.counters.add("priorities_ignored")
             cluster.warn_once(_NO_PRIORITIES)
         added = expiry_headers(properties, time.time())
-        found = targets(cluster, self.connection.session.listener, exchange, routing_key, is_transient(properties))
+        transient = is_transient(properties)
+        found = known.get((exchange, routing_key, transient)) if known is not None else None
+        if found is None:
+            found = targets(cluster, self.connection.session.listener, exchange, routing_key, transient)
+        if known is not None:
+            known[exchange, routing_key, transient] = found
         if not found:
             self._unroutable(message, exchange, routing_key, mandatory)
             return []
         told = encode(message, exchange, routing_key, None)
         headers = [*told.headers, *added] if added else told.headers
-        records = [
-            (target, Record(record_key(properties, routing_key, target), told.value, headers)) for target in found
+        return [
+            (target.topic, Record(record_key(properties, routing_key, target), told.value, headers)) for target in found
         ]
-        return [send(cluster, target.topic, record, message) for target, record in records]
 
     def create_publish_batch(self, max_size: int) -> PublishBatch:
         """Start a batch: see :meth:`kombu.Producer.batch`."""
