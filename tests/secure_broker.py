@@ -34,6 +34,8 @@ class SecureBroker:
     cluster: KafkaCluster
     ca_file: str
     """The CA's certificate, PEM."""
+    admin: AdminClient
+    """A client that may do anything. It is kept, for its answers are dropped with it."""
 
     @property
     def servers(self) -> str:
@@ -44,18 +46,14 @@ class SecureBroker:
         """librdkafka settings with which `user` gets in: also the transport's `common_config`."""
         return client_settings(user, self.ca_file)
 
-    def admin(self) -> AdminClient:
-        """A client that may do anything."""
-        return AdminClient({"bootstrap.servers": self.servers, **self.client_of(ADMIN)})
-
     def grant(self, bindings: Sequence[AclBinding]) -> None:
         """Add ACLs, and wait until they are there."""
-        for future in self.admin().create_acls(list(bindings), request_timeout=10).values():
+        for future in self.admin.create_acls(list(bindings), request_timeout=10).values():
             future.result(15)
 
     def withdraw(self, bindings: Sequence[AclBinding]) -> None:
         """Remove exactly these ACLs."""
-        for future in self.admin().delete_acls([_filter_of(binding) for binding in bindings]).values():
+        for future in self.admin.delete_acls([_filter_of(binding) for binding in bindings]).values():
             future.result(15)
 
 
@@ -79,7 +77,7 @@ def secure_broker(folder: Path) -> Iterator[SecureBroker]:
         "super.users": f"User:{ADMIN};User:ANONYMOUS",
     }
     with kafka_cluster(protocol="SASL_SSL", properties=properties, format_arguments=scram, client=client) as cluster:
-        yield SecureBroker(cluster, ca_file)
+        yield SecureBroker(cluster, ca_file, AdminClient({**cluster.client, "log_level": 0}))
 
 
 def password_of(user: str) -> str:

@@ -22,6 +22,11 @@ class Diagnosis:
 
 UNKNOWN = Diagnosis("unknown", "check host, port, TLS and credentials, and that the broker is running")
 
+_TOPIC_ACL = Diagnosis("acl-topic", "grant this user the operation on the topic (see docs/transport-security.md)")
+_GROUP_ACL = Diagnosis(
+    "acl-group", "grant this user Read on the consumer group (Describe to look only), best by prefix (see docs/transport-security.md)"
+)
+_CLUSTER_ACL = Diagnosis("acl-cluster", "grant this user the operation on the cluster (see docs/transport-security.md)")
 _BY_TEXT: tuple[tuple[str, Diagnosis], ...] = (
     (
         r"Failed to resolve",
@@ -96,6 +101,9 @@ _BY_TEXT: tuple[tuple[str, Diagnosis], ...] = (
             "grant this user Write on the topics it publishes to (Kafka before 2.8: IdempotentWrite on the cluster)",
         ),
     ),
+    (r"Topic authorization failed", _TOPIC_ACL),
+    (r"Group authorization failed", _GROUP_ACL),
+    (r"Cluster authorization failed", _CLUSTER_ACL),
     (
         r"receive 0 after POLLIN.*state APIVERSION_QUERY|connecting to a SSL listener|[Dd]isconnected while requesting",
         Diagnosis(
@@ -114,11 +122,6 @@ _BY_TEXT: tuple[tuple[str, Diagnosis], ...] = (
     ),
 )
 
-_TOPIC_ACL = Diagnosis("acl-topic", "grant this user the operation on the topic (see docs/transport-security.md)")
-_GROUP_ACL = Diagnosis(
-    "acl-group", "grant this user Read on the consumer group, best by prefix (see docs/transport-security.md)"
-)
-_CLUSTER_ACL = Diagnosis("acl-cluster", "grant this user the operation on the cluster (see docs/transport-security.md)")
 _TOO_LARGE = Diagnosis(
     "too-large",
     "keep large content elsewhere and send a reference, or raise max.message.bytes of the topic and "

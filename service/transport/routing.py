@@ -42,6 +42,8 @@ def targets(cluster: Cluster, listener: Listener, exchange: str, routing_key: st
         cluster.bindings.check()
         cluster.topics.forget(cluster.names.broadcast(exchange))
         found = _through(cluster, exchange, routing_key, max_age)
+        if not found and not cluster.topics.exists(cluster.names.bindings()):
+            cluster.topics.refuse_if_denied(cluster.names.bindings())
     return found
 
 
@@ -68,6 +70,7 @@ def _to_queue(cluster: Cluster, listener: Listener, queue: str, transient: bool)
             cluster.topics.forget(topic)
             if cluster.topics.exists(topic):
                 return [Target(topic)]
+            cluster.topics.refuse_if_denied(topic)
     everyone = cluster.names.broadcast("")
     return [Target(everyone)] if cluster.topics.exists(everyone) else []
 

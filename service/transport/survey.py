@@ -155,7 +155,7 @@ class Survey:
                 except KafkaException as refused:
                     failure = refused
                     if refused.args[0].code() not in _PASSING and not _is_silence(refused.args[0]):
-                        raise BrokerUnavailable(self._servers, during, refused.args[0].str()) from refused
+                        raise self._topics.refusal(during, refused.args[0]) from refused
             left = [item for item in left if item not in answers]
             if not left or time.monotonic() > deadline:
                 break

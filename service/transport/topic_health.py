@@ -31,9 +31,15 @@ def condition(admin: AdminClient, metadata: ClusterMetadata, topic: str, timeout
 
 
 def why_missing(admin: AdminClient, topic: str, timeout: float) -> str:
-    """Say why a topic is not among the cluster's.
+    """Say why a topic is not among the cluster's."""
+    missing = "it does not exist, and create_topics is off; create it, or check topic_prefix and the queue's name"
+    return denial(admin, topic, timeout) or missing
 
-    One that may not be described looks like one that is not there, until it is asked for by name.
+
+def denial(admin: AdminClient, topic: str, timeout: float) -> str:
+    """Say that this user may not describe a topic; "" when that is not so.
+
+    Such a topic looks like one that is not there, until it is asked for by name.
     """
     [future] = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout).values()
     try:
@@ -41,7 +47,7 @@ def why_missing(admin: AdminClient, topic: str, timeout: float) -> str:
     except KafkaException as failure:
         if is_denied(failure.args[0]):
             return told(failure.args[0])
-    return "it does not exist, and create_topics is off; create it, or check topic_prefix and the queue's name"
+    return ""
 
 
 def _in_sync_wanted(admin: AdminClient, topic: str, timeout: float) -> int:

@@ -30,7 +30,7 @@ from .errors import (
     told,
 )
 from .offsets import Progress, read_islands
-from .topic_health import condition, why_missing
+from .topic_health import condition, denial, why_missing
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +113,12 @@ class Topics:
         self._missing[topic] = time.monotonic() + _MISSING_FOR
         return False
 
+    def refuse_if_denied(self, topic: str) -> None:
+        """Raise TopicRefused for a topic that is only missing because this user may not see it."""
+        denied = denial(self.admin, topic, self._timeout)
+        if denied:
+            raise TopicRefused(topic, denied)
+
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has; 0 when it does not exist."""
         metadata = self.metadata()
@@ -139,6 +145,8 @@ class Topics:
             TopicRefused: there is no such topic, it has more than that, or growing is not allowed.
         """
         has = self.partitions(topic)
+        if not has:
+            self.refuse_if_denied(topic)
         if not has or has > partitions:
             raise TopicRefused(topic, f"it has {has} partitions, and can only grow; {partitions} were asked for")
         if has < partitions:
@@ -277,14 +285,15 @@ class Topics:
             except KafkaException as failure:
                 error = failure.args[0]
                 if error.code() not in _PASSING:
-                    raise self._refusal(during, error) from failure
+                    raise self.refusal(during, error) from failure
                 cause = told(error)
             self.metadata()
             if time.monotonic() > deadline:
                 raise BrokerUnavailable(self._servers, during, cause)
             time.sleep(0.03)
 
-    def _refusal(self, during: str, error: KafkaError) -> TransportError:
+    def refusal(self, during: str, error: KafkaError) -> TransportError:
+        """Return a request's error as one that a person can act on."""
         if is_denied(error):
             return AccessDenied(during, told(error))
         return BrokerUnavailable(self._servers, during, told(error))
