@@ -10,6 +10,6 @@ installed here, and runs them unchanged in a virtual environment and processes o
     suites.py           how each suite is told its broker
     running.py          one run: its process, its progress
     results.py          what came out, folded by test
-    not_applicable.py   the tests that no Kafka can pass, with the reason
+    not_applicable.py   the tests that do not apply, with the reason
     inside/             what runs within the suite's process: it never sees the rest of the project
 """
