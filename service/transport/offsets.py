@@ -12,11 +12,13 @@ All numbers are in base 36. Metadata that is not ours, or is damaged, counts as 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import OrderedDict
 from dataclasses import dataclass
 
 METADATA_LIMIT = 4000
-"""Bytes of metadata. The broker refuses more than ``offset.metadata.max.bytes``, 4,096 by default."""
+"""Bytes of metadata. The broker refuses more than ``offset.metadata.max.bytes``, 4,096 by default. When there are more
+islands than fit (500 to 1,000), the longest are kept; what is finished in the others runs again after a crash."""
 
 _METADATA = re.compile(r"k1;([0-9a-z]+);((?:[0-9a-z]+,[0-9a-z]+(?:,|$))*)")
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -38,7 +40,8 @@ class Islands:
     reached: int = -1
 
     def __contains__(self, offset: int) -> bool:
-        return any(first <= offset <= last for first, last in self.spans)
+        place = bisect_right(self.spans, offset, key=_first) - 1
+        return place >= 0 and offset <= self.spans[place][1]
 
     def __len__(self) -> int:
         return sum(last - first + 1 for first, last in self.spans)
@@ -97,6 +100,10 @@ class Ledger:
         return Progress(start, _write(start, self._reached, spans))
 
 
+def _first(span: tuple[int, int]) -> int:
+    return span[0]
+
+
 def read_islands(committed: int, metadata: str | None) -> Islands:
     """Read what a commit at offset ``committed`` says about the offsets above it."""
     match = _METADATA.fullmatch(metadata or "")
@@ -136,17 +143,22 @@ def _gaps(unfinished: list[int], end: int) -> list[tuple[int, int]]:
 
 
 def _write(start: int, reached: int, spans: list[tuple[int, int]]) -> str:
-    text, at = f"k1;{_base36(max(0, reached - start + 1))};", start
-    runs: list[str] = []
-    size = len(text)
+    head, runs = f"k1;{_base36(max(0, reached - start + 1))};", _runs(start, spans)
+    while len(head) + len(runs) > METADATA_LIMIT:
+        # What does not fit is run again after a crash: let it be as little as possible, so the longest islands stay.
+        fit = len(spans) * (METADATA_LIMIT - len(head)) // len(runs)
+        longest = sorted(spans, key=lambda span: span[0] - span[1])[: min(fit, len(spans) - 1)]
+        spans = sorted(longest)
+        runs = _runs(start, spans)
+    return head + runs
+
+
+def _runs(start: int, spans: list[tuple[int, int]]) -> str:
+    text, at = [], start
     for first, last in spans:
-        run = f"{_base36(first - at)},{_base36(last - first + 1)}"
-        size += len(run) + 1
-        if size > METADATA_LIMIT:
-            break
-        runs.append(run)
+        text.append(f"{_base36(first - at)},{_base36(last - first + 1)}")
         at = last + 1
-    return text + ",".join(runs)
+    return ",".join(text)
 
 
 def _base36(number: int) -> str:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,6 +92,7 @@ class Flow:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="flow")
         self.sent = 0
+        self.sent_at: list[float] = []
 
     def _run(self) -> None:
         with self._corner.connect() as connection:
@@ -99,6 +101,7 @@ class Flow:
                 producer.publish(
                     self.sent, exchange="", routing_key="jobs", declare=[JOBS], partition_key=str(self.sent)
                 )
+                self.sent_at.append(time.time())
                 self.sent += 1
 
     def stop(self) -> int:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+import tracemalloc
+
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from service.transport import offsets
+from service.transport.assignments import Assignment
 from service.transport.offsets import METADATA_LIMIT, Islands, Ledger, read_islands
 
 
@@ -88,6 +92,43 @@ def test_metadata_stays_within_what_the_broker_takes() -> None:
     islands = read_islands(progress.offset, progress.metadata)
     assert 1 in islands
     assert 500 < len(islands) < 10_000
+
+
+def test_of_more_islands_than_fit_the_longest_are_kept() -> None:
+    # given thousands of little gaps, and 100,000 finished behind them
+    ledger = Ledger(committed=0)
+    for offset in range(0, 6_000, 2):
+        ledger.receive(offset)
+    for offset in range(6_000, 106_000):
+        ledger.receive(offset)
+        ledger.finish(offset)
+    ledger.receive(106_000)
+    # when the worker dies
+    progress = ledger.progress()
+    assert progress is not None
+    assert len(progress.metadata.encode()) <= METADATA_LIMIT
+    islands = read_islands(progress.offset, progress.metadata)
+    # then the 100,000 are not run again, and nothing open is taken for finished
+    assert all(offset in islands for offset in (6_000, 60_000, 105_999))
+    assert not any(offset in islands for offset in (*range(0, 6_000, 2), 106_000))
+
+
+def test_a_task_that_is_out_for_very_long_costs_neither_memory_nor_time() -> None:
+    # given one open message, and 100,000 that finish behind it while their commits are made
+    ledger = Ledger(committed=0)
+    ledger.receive(0)
+    tracemalloc.start()
+    for offset in range(1, 100_001):
+        ledger.receive(offset)
+        ledger.finish(offset)
+        if offset % 100 == 0:
+            progress = ledger.progress()
+            assert progress is not None
+            assert len(progress.metadata) < 20
+    # then nothing was kept for them
+    assert tracemalloc.get_traced_memory()[0] < 64 * 1024
+    tracemalloc.stop()
+    assert ledger.unfinished == 1
 
 
 def test_an_island_that_is_half_passed_is_kept_whole() -> None:
@@ -216,3 +257,103 @@ class LedgerModel(RuleBasedStateMachine):
 
 
 TestLedgerModel = LedgerModel.TestCase
+
+
+class AssignmentModel(RuleBasedStateMachine):
+    """A partition that members of a group take from each other, with commits that fail and late acknowledgements.
+
+    The broker keeps what was committed; metadata has room for a few islands only. Whatever happens, nothing unfinished
+    may count as finished; and while commits succeed and fit, nothing finished is run again after a clean handover.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.end = 0
+        self.finished: set[int] = set()
+        self.broker: tuple[int | None, str] = (None, "")
+        self.stale: list[tuple[Assignment, int]] = []
+        self.limit, offsets.METADATA_LIMIT = offsets.METADATA_LIMIT, 24
+        self.assign()
+
+    def teardown(self) -> None:
+        offsets.METADATA_LIMIT = self.limit
+
+    def assign(self) -> None:
+        self.owner = Assignment("jobs", 0, *self.broker)
+        self.position = self.broker[0] or 0
+        self.out: list[int] = []
+
+    @rule(count=st.integers(1, 12))
+    def produce(self, count: int) -> None:
+        self.end += count
+
+    @precondition(lambda self: self.position < self.end)
+    @rule(count=st.integers(1, 12))
+    def poll(self, count: int) -> None:
+        for offset in range(self.position, min(self.end, self.position + count)):
+            if self.owner.receive(offset):
+                self.owner.hand_out(offset)
+                self.out.append(offset)
+            else:
+                assert offset in self.finished, "unfinished work was skipped"
+            self.position = offset + 1
+
+    @precondition(lambda self: self.out)
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        offset = self.out.pop(data.draw(st.integers(0, len(self.out) - 1)))
+        assert self.owner.finish(offset)
+        assert not self.owner.finish(offset), "the second acknowledgement counts"
+        self.finished.add(offset)
+
+    @rule(succeeds=st.booleans())
+    def commit(self, succeeds: bool) -> None:
+        progress = self.owner.to_commit()
+        if progress is None:
+            return
+        if succeeds:
+            self.broker = progress.offset, progress.metadata
+            assert self.owner.to_commit() is None, "the same is committed again and again"
+        else:
+            self.owner.commit_failed()
+            assert self.owner.to_commit() == progress, "a commit that failed is forgotten"
+            self.owner.commit_failed()
+
+    @rule()
+    def revoke_and_reassign(self) -> None:
+        """A clean handover: the last commit succeeds, what is out comes back later and finds nothing."""
+        progress = self.owner.to_commit()
+        if progress is not None:
+            self.broker = progress.offset, progress.metadata
+        self.crash_and_reassign()
+
+    @rule()
+    def crash_and_reassign(self) -> None:
+        """The session ends without a word; the process may go on, as a zombie."""
+        self.owner.retire()
+        self.stale += [(self.owner, offset) for offset in self.out]
+        self.assign()
+
+    @precondition(lambda self: self.stale)
+    @rule(data=st.data())
+    def acknowledge_late(self, data: st.DataObject) -> None:
+        before = self.owner.progress()
+        owner, offset = self.stale.pop(data.draw(st.integers(0, len(self.stale) - 1)))
+        assert not owner.finish(offset), "a late acknowledgement counts"
+        assert self.owner.progress() == before
+
+    @invariant()
+    def nothing_unfinished_is_committed(self) -> None:
+        committed, metadata = self.broker
+        islands = read_islands(committed or 0, metadata)
+        covered = {offset for offset in range(self.end) if offset < (committed or 0) or offset in islands}
+        assert covered <= self.finished
+        assert len(metadata) <= offsets.METADATA_LIMIT
+
+    @invariant()
+    def every_unfinished_message_is_out_or_still_to_come(self) -> None:
+        assert set(range(self.end)) - self.finished <= {*self.out, *range(self.position, self.end)}
+
+
+TestAssignments = AssignmentModel.TestCase
+TestAssignments.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
