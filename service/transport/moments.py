@@ -11,13 +11,15 @@ def moment(at: datetime | None) -> str | None:
 
 
 def age(since: datetime | None, now: datetime) -> str | None:
-    """How long ago something was, in the two largest units that apply."""
-    if since is None:
-        return None
-    seconds = max(0, round((now - since).total_seconds()))
-    days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
-    if days:
-        return f"{days}d {hours}h"
-    if hours:
-        return f"{hours}h {minutes}m"
-    return f"{minutes}m {seconds % 60}s" if minutes else f"{seconds}s"
+    """How long ago something was; None when it never was."""
+    return None if since is None else span((now - since).total_seconds())
+
+
+def span(seconds: float) -> str:
+    """A length of time in the two largest units that apply."""
+    left, told = max(0, round(seconds)), list[str]()
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or told or unit == "s":
+            told.append(f"{count}{unit}")
+    return " ".join(one for at, one in enumerate(told[:2]) if at == 0 or not one.startswith("0"))

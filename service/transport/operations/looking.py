@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ _QUEUE_COLUMNS = ("queue", "lag", "oldest", "age", "partitions", "consumers", "g
 _PARTITION_COLUMNS = (
     *("queue", "partition", "leader", "low", "committed", "end", "lag", "oldest", "age", "owner", "problem"),
 )
+_TOPICS_NAMED = 3
 _OWNER_COLUMNS = ("queue", "group", "state", "member", "client_id", "host", "partitions")
 _TOPIC_COLUMNS = (*("topic", "kind", "queue", "partitions", "replication", "under_replicated", "kept", "min_insync"),)
 
@@ -119,7 +120,8 @@ def owners(target: Target, queues: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json(rows)
     else:
-        print_table(rows, _OWNER_COLUMNS, "no queue is known yet")
+        shown = [{**row, "partitions": _ranges(row["partitions"])} for row in rows]
+        print_table(shown, _OWNER_COLUMNS, "no queue is known yet")
 
 
 def _print_lag(
@@ -182,12 +184,28 @@ def _owner_rows(queue: str, group: Group) -> list[dict[str, Any]]:
             "client_id": member.client_id,
             "host": member.host,
             "instance_id": member.instance_id or None,
-            "partitions": [number for _, number in member.places]
-            if len({topic for topic, _ in member.places}) < 2
-            else [f"{topic}:{number}" for topic, number in member.places],
+            "partitions": [{"topic": topic, "partition": number} for topic, number in member.places],
         }
         for member in group.members
     ]
+
+
+def _ranges(places: Sequence[Mapping[str, Any]]) -> str:
+    """Partitions as ``0-3, 7``, with their topics when there are several."""
+    by_topic: dict[str, list[list[int]]] = {}
+    for place in places:
+        runs = by_topic.setdefault(place["topic"], [])
+        if runs and runs[-1][-1] == place["partition"] - 1:
+            runs[-1].append(place["partition"])
+        else:
+            runs.append([place["partition"]])
+    told = {
+        topic: ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+        for topic, runs in by_topic.items()
+    }
+    if len(told) > _TOPICS_NAMED:
+        return f"{len(places)} partitions of {len(told)} topics"
+    return "; ".join(f"{topic}: {runs}" for topic, runs in told.items()) if len(told) > 1 else "".join(told.values())
 
 
 def _as_json(report: QueueReport) -> dict[str, Any]:

@@ -52,17 +52,16 @@ def move(
     """
     if sum([to_earliest, to_latest, bool(offsets), since is not None, by is not None]) != 1:
         raise click.UsageError("say where to: one of --to-earliest, --to-latest, --to-offset, --to-time, --by")
+    moment = _moment(since) if since is not None else None
     [queue] = target.queues([queue])
-    topic, group = target.cluster.names.queue(queue), target.inspector.group_of(queue)
-    tallies, commits = target.inspector.tallies(topic, group)
-    if to_earliest or to_latest:
-        wanted = {place: counted.low if to_earliest else counted.end for place, counted in tallies.items()}
-    elif by is not None:
-        wanted = {place: counted.first + by for place, counted in tallies.items()}
-    elif since is not None:
-        wanted = _at(target, tallies, _moment(since))
-    else:
+    group = target.inspector.group_of(queue)
+    tallies, commits = target.inspector.tallies(target.cluster.names.queue(queue), group)
+    if moment is not None:
+        wanted = _at(target, tallies, moment)
+    elif offsets:
         wanted = _named(offsets, tallies)
+    else:
+        wanted = {place: _end(counted, by, to_latest) for place, counted in tallies.items()}
     planned = [plan(place, tallies[place], commits.get(place), offset) for place, offset in sorted(wanted.items())]
     steps = [step for step in planned if step is not None]
     _show(queue, steps, as_json=as_json)
@@ -75,6 +74,12 @@ def move(
     confirm(f"Move {queue!r}: {skipped} messages are skipped, {repeated} are run again?", yes=yes)
     apply(target.cluster, group, steps)
     click.echo(f"moved {len(steps)} partitions of {queue!r}", err=True)
+
+
+def _end(counted: Tally, by: int | None, latest: bool) -> int:
+    if by is not None:
+        return counted.first + by
+    return counted.end if latest else counted.low
 
 
 def _show(queue: str, steps: list[Step], *, as_json: bool) -> None:

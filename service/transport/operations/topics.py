@@ -8,6 +8,7 @@ from typing import Any
 from confluent_kafka.admin import ConfigResource  # type: ignore[attr-defined]  # not exported in its annotations
 
 from ..cluster import Cluster
+from ..moments import span
 from .target import Target
 
 _SETTINGS = ("cleanup.policy", "retention.ms", "retention.bytes", "min.insync.replicas", "max.message.bytes")
@@ -60,7 +61,7 @@ def _kept(config: Mapping[str, str]) -> str:
     if "compact" in config.get("cleanup.policy", ""):
         return "the newest of each key"
     milliseconds = int(config.get("retention.ms", "-1"))
-    times = "for ever" if milliseconds < 0 else f"{milliseconds / 3_600_000:.3g} h"
+    times = "for ever" if milliseconds < 0 else span(milliseconds / 1000)
     size = int(config.get("retention.bytes", "-1"))
     return times if size < 0 else f"{times}, up to {size >> 20} MiB a partition"
 

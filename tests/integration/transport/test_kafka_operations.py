@@ -250,7 +250,7 @@ def test_owners_are_told_with_their_partitions(corner: Corner) -> None:
         Working(connection).wait_for(1)
         [owner] = [row for row in told(corner, "owners") if row["queue"] == "jobs"]
     assert owner["client_id"].startswith(f"{socket.gethostname()}:{os.getpid()}")
-    assert owner["partitions"] == [0, 1, 2, 3]
+    assert [part["partition"] for part in owner["partitions"]] == [0, 1, 2, 3]
     # and when it has left, the queue is nobody's
     [nobody] = [row for row in told(corner, "owners") if row["queue"] == "jobs"]
     assert (nobody["state"], nobody["client_id"]) == ("empty", None)

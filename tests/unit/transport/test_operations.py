@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.transport.moments import age, moment
+from service.transport.moments import age, moment, span
 from service.transport.offsets import Ledger, Progress, read_islands
 from service.transport.operations.cli import operations
 from service.transport.operations.positions import plan, targets
@@ -130,6 +130,7 @@ def test_times_are_utc_and_ages_readable() -> None:
     assert moment(now) == "2026-01-02T03:04:05.678Z"
     told = [age(now - timedelta(seconds=seconds), now) for seconds in (-5, 59, 61, 3700, 90000)]
     assert told == ["0s", "59s", "1m 1s", "1h 1m", "1d 1h"]
+    assert [span(seconds) for seconds in (600, 604800, 86460)] == ["10m", "7d", "1d"]
     assert age(None, now) is None
 
 
