@@ -25,7 +25,7 @@ from .cluster import Cluster
 from .deadletters import dead_letter
 from .delays import Parked, Step, park, unpark
 from .errors import PublishRefused, TransportError
-from .parking import partition_of
+from .parking import ensure_delay_topics, partition_of
 from .publishing import Delivery
 from .records import Arrival, Record
 
@@ -220,6 +220,8 @@ class Forwarder:
     def _look_after(self, waiting: Waiting, topic: str, error: KafkaError | TransportError, now: float) -> None:
         code = error.code() if isinstance(error, KafkaError) else None
         if topic != waiting.parked.target:
+            if code in _NO_TARGET:
+                self._make_delay_topics()
             self._wait_here(waiting, now)
         elif code in _TOO_MUCH:
             self._send_alone(waiting, now)
@@ -228,6 +230,13 @@ class Forwarder:
         else:
             tries = waiting.parked.tries + 1
             self._send(waiting, self._route.again(min(2.0 ** (tries - 1), _LONGEST_PAUSE), now), now, tries)
+
+    def _make_delay_topics(self) -> None:
+        """Somebody has deleted one: what waits for it would wait for ever."""
+        try:
+            ensure_delay_topics(self._cluster)
+        except TransportError as failure:
+            logger.warning("a delay topic is missing and cannot be made: %s", failure)
 
     def _send_alone(self, waiting: Waiting, now: float) -> None:
         arrival, target = waiting.arrival, waiting.parked.target

@@ -7,7 +7,7 @@ the ledger's progress is committed, and whoever takes over begins where the comm
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -117,8 +117,8 @@ class FakeTopics:
     def known_partitions(self, topic: str) -> int:
         return self.counts.get(topic, SLOTS)
 
-    def ensure(self, *_args: Any, **_kwargs: Any) -> None:
-        pass
+    def ensure(self, topics: Collection[str], *_args: Any, **_kwargs: Any) -> None:
+        self.log.missing.difference_update(topics)
 
     def trim(self, bounds: list[TopicPartition]) -> dict[TopicPartition, Future[Any]]:
         answers: dict[TopicPartition, Future[Any]] = {}
