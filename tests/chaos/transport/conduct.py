@@ -100,7 +100,8 @@ class Conductor:
         Two of three brokers gone would be a fault that no replication survives.
         """
         if fault.kind is Kind.KILL_BROKER and self._brokers is not None:
-            return self._brokers.out_of_sync() is not None
+            down = any(slot.startswith("broker") for slot in self._struck)
+            return down or self._brokers.out_of_sync() is not None
         return fault.slot in self._struck
 
     def _begin(self, fault: Fault) -> None:

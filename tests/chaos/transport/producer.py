@@ -22,9 +22,16 @@ from tests.chaos.transport.journal import Journal
 from tests.chaos.transport.plan import TASK_QUEUE
 from tests.chaos.transport.tasks import configured
 
-_BATCH = 10
+_SMALLEST_BATCH = 10
+_MOST_BATCHES = 2000
+"""A producer that has more to publish makes its batches larger, so that a slow machine keeps up."""
 
 Batch = list[tuple[str, int]]
+
+
+def batch_size(messages: int) -> int:
+    """Messages that are confirmed together."""
+    return max(_SMALLEST_BATCH, messages // _MOST_BATCHES)
 
 
 def batches(seed: int, messages: int, keys: list[str]) -> Iterator[Batch]:
@@ -34,7 +41,7 @@ def batches(seed: int, messages: int, keys: list[str]) -> Iterator[Batch]:
     left = messages
     while left:
         batch: Batch = []
-        for _ in range(min(_BATCH, left)):
+        for _ in range(min(batch_size(messages), left)):
             key = rng.choice(keys)
             batch.append((key, sequences[key]))
             sequences[key] += 1
@@ -54,7 +61,7 @@ class Publishing:
     def run(self) -> None:
         """Publish everything."""
         given = self._specification
-        count = -(-given["messages"] // _BATCH)
+        count = -(-given["messages"] // batch_size(given["messages"]))
         with self._app.connection_for_write() as connection:
             producer = self._producer(connection)
             start = time.monotonic()
@@ -77,7 +84,7 @@ class Publishing:
 
     def _is_confirmed(self, producer: Producer, batch: Batch) -> bool:
         try:
-            with producer.batch(max_size=_BATCH):
+            with producer.batch(max_size=len(batch)):
                 for key, sequence in batch:
                     self._send(producer, key, sequence)
         except OperationalError as failure:
