@@ -24,6 +24,7 @@ from .assignments import Assignment
 from .cluster import Cluster, let_go
 from .commits import Commits
 from .errors import as_transport_error, told
+from .growth import Growth
 from .joining import JoinWatch
 from .offsets import Progress
 from .pauses import Pauses
@@ -66,6 +67,7 @@ class GroupConsumer(threading.Thread):
         self._joined = False
         self._assignments: dict[tuple[str, int], Assignment] = {}
         self._pauses = Pauses()
+        self._growth = Growth(cluster, self._topics)
         self._watch = JoinWatch(cluster, group)
         self._commits = Commits(group, cluster.options.commit_interval, self._assignments, cluster.counters)
         self._finished = threading.Event()
@@ -128,6 +130,7 @@ class GroupConsumer(threading.Thread):
     def _open(self) -> Consumer:
         config = {**self._options.consumer(self.group), "on_commit": self._commits.on_commit}
         consumer = self._cluster.open_consumer(config)
+        self._growth.begin()
         consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
         return consumer
 
@@ -200,6 +203,7 @@ class GroupConsumer(threading.Thread):
             self._assignments[part.topic, part.partition] = Assignment(
                 part.topic, part.partition, committed, part.metadata
             )
+        self._growth.assigned(parts)
         self._pauses.arrived([(part.topic, part.partition) for part in parts])
         self._cluster.counters.add("partitions_assigned", len(parts))
         logger.info("group %s: assigned %s", self.group, _listed(parts))

@@ -138,6 +138,7 @@ class Options:
             "linger.ms": 0,
             "delivery.timeout.ms": int(self.publish_timeout * 1000),
             "topic.metadata.propagation.max.ms": 3000,
+            "topic.metadata.refresh.interval.ms": 5000,
             **self.producer_config,
         }
 
