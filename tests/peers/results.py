@@ -34,6 +34,8 @@ class SuiteResult:
     seconds: float
     outcomes: Sequence[Outcome]
     unfinished: Sequence[str] = field(default=())
+    exit_code: int | None = None
+    """Of pytest's process; below zero it is the signal that ended it."""
 
     @property
     def passed(self) -> int:
@@ -101,7 +103,7 @@ def summary(result: SuiteResult) -> str:
     lines += [f"  passes, though documented as not applicable  {one.test}" for one in result.outdated]
     lines += [f"  did not end     {test}" for test in result.unfinished]
     if result.never_ran:
-        lines.append(f"  {result.never_ran} tests never ran")
+        lines.append(f"  {result.never_ran} tests never ran: pytest's process ended with {result.exit_code}")
     return "\n".join(lines)
 
 
@@ -119,6 +121,7 @@ def as_json(result: SuiteResult) -> dict[str, object]:
         "xfailed": result.count("xfailed"),
         "seconds": round(result.seconds, 1),
         "unfinished": list(result.unfinished),
+        "exitCode": result.exit_code,
         "tests": [
             {"test": one.test, "outcome": one.outcome, "reason": one.reason, "message": _first_line(one.message)}
             for one in remarkable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -57,7 +58,7 @@ def run(suite: Suite, broker: Broker, sources: Path, programs: Path, select: str
                 _follow(process, result, tell)
             finally:
                 _end(process)
-        return result()
+        return dataclasses.replace(result(), exit_code=process.returncode)
 
 
 def _pytest(suite: Suite, select: str) -> list[str]:
