@@ -18,6 +18,11 @@ _PREFIX = "kafka_transport_"
 
 COUNTS = {
     "acks_fenced": "Acknowledgements that came after the partition had left; their messages run again elsewhere.",
+    "bindings_checks": "Times the copy of the shared bindings was checked.",
+    "bindings_reads": "Times something new was read into it.",
+    "bindings_skipped": "Records of bindings that this version does not understand.",
+    "bindings_unchecked": "Times the copy was used because the cluster did not answer.",
+    "bindings_written": "Changes of shared exchanges and bindings written by this process.",
     "broadcasts_dropped": "Broadcast messages dropped because their listener was too slow.",
     "client_errors": "Errors librdkafka told, most of them passing.",
     "commits": "Commits of finished offsets that the cluster confirmed.",
@@ -26,17 +31,21 @@ COUNTS = {
     "dead_lettered": "Messages moved to the poison topic.",
     "delayed": "Messages published with a time, and sent to wait.",
     "delays_delivered": "Delayed messages handed to their queues.",
+    "delays_retried": "Delayed messages whose next place did not take them, tried again.",
+    "delays_untrimmed": "Failures to delete delayed messages that had moved on.",
     "delivered": "Messages handed out for the first time.",
     "expired": "Messages whose expiration passed before they were handed out.",
     "partitions_assigned": "Partitions this process was given.",
     "partitions_lost": "Partitions taken away without notice: the process was silent too long.",
     "partitions_revoked": "Partitions given back in a rebalance or at the end.",
     "priorities_ignored": "Messages published with a priority, which has no effect.",
+    "producers_replaced": "Producers that could not go on and were replaced.",
     "publish_failed": "Messages the cluster did not confirm.",
     "published": "Messages the cluster confirmed.",
     "rebalances": "Times a consumer group this process is in shared its partitions out anew.",
     "redelivered": "Messages handed out that may have been handed out before.",
     "requeued": "Messages put back by their consumer.",
+    "topics_grown": "Times a topic was seen to have more partitions than before.",
     "unroutable": "Messages that no queue took.",
 }
 """What is counted, and what it means. A count that is not listed is exported as well."""

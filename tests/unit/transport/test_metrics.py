@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import gc
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+import service.transport
 from service.transport.counters import Counters
-from service.transport.metrics import Sample, exposition, samples
+from service.transport.metrics import COUNTS, LEVELS, TIMES, Sample, exposition, samples
+
+PACKAGE = Path(service.transport.__file__).parent
+PAGE = PACKAGE.parents[1] / "docs" / "transport-operations.md"
 
 
 class Levels:
@@ -93,3 +99,20 @@ def test_prometheus_can_read_it() -> None:
     }
     assert families["kafka_transport_delay_lateness_seconds"].type == "histogram"
     assert families["kafka_transport_buffered_messages"].type == "gauge"
+
+
+def counted_in_the_package() -> Iterator[str]:
+    """Names that are counted anywhere, as far as they are written out."""
+    for module in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text())):
+            match node:
+                case ast.Call(ast.Attribute(owner, "add"), [ast.Constant(str(name)), *_]):
+                    if "counters" in ast.unparse(owner):
+                        yield name
+
+
+def test_everything_that_is_counted_is_explained_in_the_table_and_on_the_page() -> None:
+    assert set(counted_in_the_package()) <= COUNTS.keys()
+    page = PAGE.read_text()
+    told = [*(f"{name}_total" for name in COUNTS), *LEVELS, *(f"{name}_seconds" for name in TIMES)]
+    assert [name for name in told if f"_{name}`" not in page] == []
