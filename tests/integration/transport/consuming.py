@@ -20,6 +20,16 @@ def publish(connection: Connection, queue: Queue, *bodies: Any, **options: Any) 
             producer.publish(body, exchange="", routing_key=queue.name, declare=[queue], **options)
 
 
+def batch(corner: Corner, queue: Queue, bodies: list[Any]) -> None:
+    """Publish many at once, over a connection of its own."""
+    with corner.connect() as connection:
+        queue(connection.default_channel).declare()
+        producer = Producer(connection.default_channel)
+        with producer.batch(max_size=1000):
+            for body in bodies:
+                producer.publish(body, exchange="", routing_key=queue.name)
+
+
 class Received:
     """A consumer that keeps what it gets, unacknowledged."""
 

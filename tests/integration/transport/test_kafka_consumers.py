@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
 import pytest
+from confluent_kafka.admin import NewPartitions
 from kombu import Connection, Queue
 
 from service.transport.cluster import cluster_of
 
-from .conftest import Corner, until
+from .conftest import PROJECT, Corner, until
 from .consuming import Received, members, publish
 
 pytestmark = pytest.mark.kafka
@@ -46,6 +49,7 @@ def test_every_worker_gets_a_share_of_every_queue(corner: Corner, three: list[Co
 
 
 def test_a_queue_that_is_consumed_again_within_a_moment_keeps_its_partitions(corner: Corner) -> None:
+    corner.options["delays"] = False
     with corner.connect() as connection:
         publish(connection, JOBS, 1)
         received = Received(connection, JOBS)
@@ -90,6 +94,7 @@ def test_a_queue_that_is_let_go_leaves_its_group_once_its_work_is_acknowledged_a
 
 
 def test_repeated_gets_join_the_group_once(corner: Corner) -> None:
+    corner.options["delays"] = False
     with corner.connect() as connection:
         publish(connection, JOBS, *range(20))
         queue = JOBS(connection.default_channel)
@@ -101,7 +106,7 @@ def test_repeated_gets_join_the_group_once(corner: Corner) -> None:
             got.append(message.payload)
         assert sorted(got) == list(range(20))
         assert queue.get() is None
-        assert counter(connection, "partitions_assigned") == corner.options["partitions"] + delay_partitions(corner)
+        assert counter(connection, "partitions_assigned") == corner.options["partitions"]
 
 
 def test_closing_leaves_the_groups_of_all_queues_at_once(corner: Corner) -> None:
@@ -142,13 +147,49 @@ def test_while_one_queue_gives_partitions_back_slowly_others_go_on(corner: Corne
         until(lambda: sorted(members(corner, "jobs").values()) == [1, 1], "both have a partition")
 
 
+def test_new_partitions_are_noticed_and_read_from_their_beginning(
+    corner: Corner, caplog: pytest.LogCaptureFixture
+) -> None:
+    corner.options["partitions"] = 1
+    with caplog.at_level("INFO", "service.transport"), corner.connect() as connection, corner.connect() as sender:
+        publish(sender, JOBS, "before")
+        received = Received(connection, JOBS)
+        received.wait_for(1)[0].ack()
+        # when the queue grows, and messages are stored in the new partitions before the consumer has noticed
+        grow(corner, JOBS, 4)
+        fill_each_partition(corner, JOBS, 40)
+        # then within seconds all are read, and the log says what it means
+        received.wait_for(41, 30)
+        assert sorted(received.bodies[1:]) == list(range(40))
+        until(lambda: sorted(members(corner, "jobs").values()) == [4], "all four are assigned", 30)
+        for message in received.messages[1:]:
+            message.ack()
+    assert "has grown from 1 to 4 partitions" in caplog.text
+    assert "order" in caplog.text
+
+
+def grow(corner: Corner, queue: Queue, partitions: int) -> None:
+    cluster = cluster_of(corner.typed)
+    wanted = [NewPartitions(cluster.names.queue(queue.name), partitions)]
+    for grown in cluster.topics.admin.create_partitions(wanted).values():
+        grown.result(15)
+
+
+def fill_each_partition(corner: Corner, queue: Queue, count: int) -> None:
+    """Publish numbers by a producer that knows all partitions: one of a process that starts now."""
+    code = f"""
+from kombu import Connection, Producer
+connection = Connection({f"kafka://{corner.servers}//"!r}, transport="service.transport:Transport",
+                        transport_options={corner.options!r})
+producer = Producer(connection.default_channel)
+for number in range({count}):
+    producer.publish(number, exchange="", routing_key={queue.name!r}, partition_key=str(number))
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True, timeout=60)
+
+
 def counter(connection: Connection, name: str) -> int:
     return cluster_of(connection.transport.options).counters.snapshot().get(name, 0)
-
-
-def delay_partitions(corner: Corner) -> int:
-    options = corner.typed
-    return options.delay_partitions * (1 + len(options.delay_levels))
 
 
 def is_draining(corner: Corner) -> bool:
