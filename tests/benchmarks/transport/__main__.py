@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _run(case: Case, services: Services, rows: Rows, place: str, only: list[str], deadline: float) -> None:
-    backends = [name for name in BACKENDS if not only or name in only]
+    backends = [name for name in case.backends if not only or name in only]
     for turn in range(case.rounds):
         order = backends[turn % len(backends) :] + backends[: turn % len(backends)] if backends else []
         for name in order:

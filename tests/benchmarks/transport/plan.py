@@ -16,14 +16,8 @@ def full() -> list[Case]:
         *_consume(tasks=6000, rounds=3),
         _publish(messages=2000, rounds=3),
         *_latencies(messages=150, seconds=12, idle=8),
-        *(
-            Case("workers", {"count": count, "tasks": 8000}, 90, f"no-op tasks, {count} worker{_s(count)} -c 1")
-            for count in (1, 2, 4)
-        ),
-        *(
-            Case("partitions", {"count": count, "tasks": 6000}, 90, f"no-op tasks, {count} partition{_s(count)}", 2)
-            for count in (1, 8, 64)
-        ),
+        *(_workers(count, tasks=8000) for count in (1, 2, 4)),
+        *(_partitions(count, tasks=6000) for count in (1, 8, 64)),
         _memory("waiting", tasks=100_000, seconds=20, limit=90),
         _memory("delayed", tasks=100_000, seconds=90, limit=150),
     ]
@@ -54,6 +48,15 @@ def _latencies(messages: int, seconds: float, idle: float) -> Iterator[Case]:
     for pool, size, queues, extras in _IDLE:
         arguments = {"pool": pool, "size": size, "queues": queues, "extras": extras, **bounds}
         yield Case("latency", arguments, 120, f"latency p50, {pool}, {queues} queue{_s(queues)}")
+
+
+def _workers(count: int, tasks: int) -> Case:
+    return Case("workers", {"count": count, "tasks": tasks}, 120, f"no-op tasks, {count} worker{_s(count)} -c 1")
+
+
+def _partitions(count: int, tasks: int) -> Case:
+    figure = f"no-op tasks, {count} partition{_s(count)}"
+    return Case("partitions", {"count": count, "tasks": tasks}, 90, figure, 2, ("ours", "stock"))
 
 
 def _memory(kind: str, tasks: int, seconds: float, limit: float) -> Case:

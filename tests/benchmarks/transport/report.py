@@ -31,6 +31,7 @@ class Rows:
         """Take in what one case found on one backend."""
         for figure in figures:
             row = self._rows.setdefault(figure.name, Row(figure.name, figure.unit))
+            row.unit = row.unit or figure.unit
             if figure.value is not None:
                 row.values.setdefault(backend, []).append(figure.value)
             if figure.note:

@@ -22,6 +22,7 @@ class Case:
     leads: str = ""
     """Name of its first figure, which says so when the case fails."""
     rounds: int = 1
+    backends: tuple[str, ...] = BACKENDS
 
     @property
     def title(self) -> str:
