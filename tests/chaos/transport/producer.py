@@ -23,7 +23,7 @@ from tests.chaos.transport.plan import TASK_QUEUE
 from tests.chaos.transport.tasks import configured
 
 _SMALLEST_BATCH = 10
-_MOST_BATCHES = 2000
+_MOST_BATCHES = 500
 """A producer that has more to publish makes its batches larger, so that a slow machine keeps up."""
 
 Batch = list[tuple[str, int]]

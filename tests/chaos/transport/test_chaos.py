@@ -27,5 +27,4 @@ def test_nothing_is_lost_and_every_key_keeps_its_order_whatever_happens_to_consu
     verdict = run(SCALE, os.environ["KAFKA_BOOTSTRAP_SERVERS"], tmp_path / "evidence", None)
     # then every promise was kept
     print(render(verdict))
-    assert verdict.sent == SCALE.messages
     assert verdict.violations == (), f"{render(verdict)}\nthe evidence is in {tmp_path}"

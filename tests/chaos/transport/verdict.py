@@ -43,7 +43,10 @@ class Verdict:
     """What the journals say."""
 
     seed: int
+    messages: int
+    """What was to be published."""
     sent: int
+    """What was published and confirmed."""
     runs: int
     lost: int
     invented: int
@@ -68,6 +71,7 @@ class Verdict:
     def violations(self) -> tuple[str, ...]:
         """Promises that were broken, as sentences."""
         broken = {
+            f"only {self.sent} of {self.messages} messages could be published": self.sent != self.messages,
             f"{self.lost} confirmed messages were never finished": self.lost,
             f"{self.invented} messages came that nobody published": self.invented,
             f"{self.out_of_order} messages overtook their predecessor of the same key": self.out_of_order,
@@ -132,6 +136,7 @@ def _ask(database: sqlite3.Connection, scale: Scale, run: Run) -> Verdict:
     (bound,) = database.execute("SELECT coalesce(sum(messages), 0) FROM in_flight").fetchone()
     return Verdict(
         seed=scale.seed,
+        messages=scale.messages,
         sent=count("sent"),
         runs=count("run"),
         lost=count("lost"),
