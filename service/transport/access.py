@@ -66,6 +66,7 @@ GRANTS: tuple[Grant, ...] = (
     Grant("may-create", TOPICS, ("Create",), "making missing topics (create_topics=True)"),
     Grant("operator", TOPICS, ("DescribeConfigs", "Read"), "lag, age of the oldest, peeking, events"),
     Grant("operator", BROADCASTS, ("Write",), "inspect and control: the question is a message"),
+    Grant("operator", BINDINGS, ("Write",), "declaring the exchange of answers, if it is the first to ask"),
     Grant("operator", GROUPS, ("Describe",), "lag and owners"),
     Grant("operator", MOVERS, ("Describe",), "delayed messages"),
     Grant("creator", TOPICS, ("Alter", "Create"), "making topics, and letting them grow"),

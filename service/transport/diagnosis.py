@@ -24,7 +24,9 @@ UNKNOWN = Diagnosis("unknown", "check host, port, TLS and credentials, and that 
 
 _TOPIC_ACL = Diagnosis("acl-topic", "grant this user the operation on the topic (see docs/transport-security.md)")
 _GROUP_ACL = Diagnosis(
-    "acl-group", "grant this user Read on the consumer group (Describe to look only), best by prefix (see docs/transport-security.md)"
+    "acl-group",
+    "grant this user Read on the consumer group (Describe to look only), best by prefix "
+    "(see docs/transport-security.md)",
 )
 _CLUSTER_ACL = Diagnosis("acl-cluster", "grant this user the operation on the cluster (see docs/transport-security.md)")
 _BY_TEXT: tuple[tuple[str, Diagnosis], ...] = (
@@ -165,7 +167,7 @@ _BY_CODE: dict[int, Diagnosis] = {
 }
 
 _ONLY_A_SYMPTOM = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT})
-_WHEN = re.compile(r"\s*\(after \d+ms in state [A-Z_]+[^)]*\)")
+_WHEN = re.compile(r"\s*\(after \d+ms in state [A-Z_]+(?:, \d+ identical error\(s\) suppressed)?\)")
 _THREAD = re.compile(r"^\[thrd:[^\]]*\]: ")
 
 

@@ -30,6 +30,7 @@ _TOPIC_RETURNS_WITHIN = 10.0
 _PAUSE = 0.1
 _MARGIN = 2.0
 """librdkafka reports its own timeout; only if even that report is missing does the wait end by itself."""
+_PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 
 
@@ -71,7 +72,7 @@ class Publisher:
         self._turn = threading.Condition()
         self._leader: int | None = None
         self._producer: Producer | None = None
-        self._retired: list[Producer] = []
+        self._retired: dict[Producer, KafkaError] = {}
 
     def publish(self, topic: str, record: Record, timeout: float | None = None) -> None:
         """Write one record and return when it is confirmed.
@@ -123,7 +124,7 @@ class Publisher:
     def listen(self) -> None:
         """Hear what the producer has to complain about, if there is one."""
         if self._producer is not None:
-            self._producer.poll(0)
+            self._poll(self._producer, 0)
 
     def _is_open(self, delivery: Delivery, deadline: float) -> bool:
         """Serve until the delivery is reported; True when it shall be sent again.
@@ -170,7 +171,7 @@ class Publisher:
         try:
             if self._retired:
                 self._hear_the_retired()
-            self._current().poll(timeout)
+            self._poll(self._current(), timeout)
         finally:
             with self._turn:
                 self._leader = None
@@ -178,10 +179,17 @@ class Publisher:
 
     def _hear_the_retired(self) -> None:
         for retired in list(self._retired):
-            retired.poll(0)
+            self._poll(retired, 0)
             if not len(retired):
-                self._retired.remove(retired)
+                del self._retired[retired]
                 self._on_replaced(retired)
+
+    def _poll(self, producer: Producer, timeout: float) -> None:
+        """Run callbacks; a fatal error is raised by the poll itself, besides the answers to messages."""
+        try:
+            producer.poll(timeout)
+        except KafkaException as broken:
+            self._retire(producer, broken.args[0])
 
     def _enqueue(self, delivery: Delivery) -> None:
         topic, record, deadline = delivery.topic, delivery.record, time.monotonic() + self._timeout
@@ -216,6 +224,8 @@ class Publisher:
         self, delivery: Delivery, producer: Producer, error: KafkaError | None, _message: Message | None = None
     ) -> None:
         """Note what became of a message. Runs in the thread that serves the producer."""
+        if error is not None and error.code() in _PURGED:
+            error = self._retired.get(producer, error)
         delivery.error = error
         delivery.done = True
         if error is None:
@@ -235,7 +245,8 @@ class Publisher:
             if self._producer is not producer:
                 return
             self._producer = None
-            self._retired.append(producer)
+            self._retired[producer] = error
+        producer.purge()
         self._counters.add("producers_replaced")
         logger.error("the producer cannot go on and is replaced: %s", error.str())
 

@@ -37,6 +37,9 @@ class FakeProducer:
         with self.lock:
             self.waiting.append(on_delivery)
 
+    def purge(self) -> None:
+        """A real one now answers what is left with an error."""
+
     def __len__(self) -> int:
         return len(self.waiting)
 
@@ -126,3 +129,55 @@ def test_threads_share_one_producer_and_each_gets_its_own_confirmation() -> None
     for thread in threads:
         thread.join(10)
     assert counters.snapshot()["published"] == 400
+
+
+def test_answers_of_a_replaced_producer_are_still_heard_and_then_it_is_let_go() -> None:
+    # given a producer with two messages out, the first of which meets a fatal error
+    fatal = KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "gap", True)
+    broken, fresh, gone = FakeProducer(), FakeProducer(), list[Any]()
+    made, counters = iter([broken, fresh]), Counters()
+    publisher = Publisher(lambda: next(made), 5.0, counters, lambda topic: None, on_replaced=gone.append)  # type: ignore[arg-type, return-value]  # fakes
+    first, second = publisher.send("t", RECORD), publisher.send("t", RECORD)
+    broken.waiting.pop(0)(fatal, None)
+    with pytest.raises(PublishFailed, match="perhaps not stored"):
+        publisher.wait([first])
+    # when the second is waited for, and the old producer answers late
+    publisher.wait([second])
+    publisher.serve()
+    # then it was not waited for in vain, the next message has a new producer, and the old one is let go
+    publisher.publish("t", RECORD)
+    assert counters.snapshot()["published"] == 2
+    assert gone == [broken]
+
+
+def test_late_failures_of_an_old_producer_do_not_replace_the_new_one() -> None:
+    fatal = KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "gap", True)
+    publisher, counters = publisher_of(FakeProducer([fatal, fatal, fatal]), FakeProducer())
+    deliveries = [publisher.send("t", RECORD) for _ in range(3)]
+    for delivery in deliveries:
+        with pytest.raises(PublishFailed):
+            publisher.wait([delivery])
+    publisher.publish("t", RECORD)
+    assert counters.snapshot()["producers_replaced"] == 1
+
+
+def test_a_thread_that_a_time_limit_interrupted_as_it_began_to_serve_hangs_nobody() -> None:
+    publisher, _ = publisher_of(FakeProducer())
+    assert publisher._take_lead()
+    publisher.publish("t", RECORD, timeout=1.0)
+
+
+def test_a_cause_is_part_of_the_error_and_too_large_a_message_tells_its_size() -> None:
+    answers = [KafkaError(KafkaError._MSG_TIMED_OUT), KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)]
+    producer = FakeProducer(answers)  # type: ignore[arg-type]  # every answer is an error
+    publisher = Publisher(
+        lambda: producer,  # type: ignore[arg-type, return-value]  # a fake
+        5.0,
+        Counters(),
+        lambda topic: None,
+        why=lambda topic, error: f"why of {topic}",
+    )
+    with pytest.raises(PublishTimedOut, match="unknown if it was stored: why of t"):
+        publisher.publish("t", RECORD)
+    with pytest.raises(PublishRefused, match="4 bytes: why of t"):
+        publisher.publish("t", RECORD)
