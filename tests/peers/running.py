@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.peers.not_applicable import NOT_APPLICABLE
@@ -24,35 +25,35 @@ _INSIDE = ("sitecustomize.py", "peers_report.py")
 Tell = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Folders of one run."""
+
+    suite: Path
+    importable: Path
+    """What the suite sees of this project."""
+    report: Path
+
+
 def run(suite: Suite, broker: Broker, sources: Path, programs: Path, select: str, log: Path, tell: Tell) -> SuiteResult:
     """Run a suite and return what came out. `select` is pytest's -k; what pytest prints goes to `log`."""
     with tempfile.TemporaryDirectory(prefix="peers-") as temporary:
-        folder, importable = Path(temporary) / "suite", Path(temporary) / "importable"
-        shutil.copytree(sources, folder)
-        suite.prepare(folder, broker)
-        _lay_out(importable)
-        report = Path(temporary) / "report.jsonl"
-        report.touch()
-        command = [
-            str(programs / "python"),
-            "-m",
-            "pytest",
-            "-p",
-            "peers_report",
-            *suite.arguments,
-            *_pytest(suite, select),
-        ]
-        environment = _environment(broker, programs, importable, report)
+        place = _lay_out(Path(temporary), suite, broker, sources)
+        reasons = NOT_APPLICABLE[suite.package] if broker.kind == "kafka" else {}
         started = time.monotonic()
 
         def result() -> SuiteResult:
-            reasons = NOT_APPLICABLE[suite.package] if broker.kind == "kafka" else {}
             seconds = time.monotonic() - started
-            return fold(suite.package, broker.kind, seconds, report.read_text().splitlines(), reasons)
+            return fold(suite.package, broker.kind, seconds, place.report.read_text().splitlines(), reasons)
 
         with log.open("w") as output:
             process = subprocess.Popen(
-                command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+                [str(programs / "python"), "-m", "pytest", *_pytest(suite, select)],
+                cwd=place.suite,
+                env=_environment(broker, programs, place),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
             try:
                 _follow(process, result, tell)
@@ -63,27 +64,33 @@ def run(suite: Suite, broker: Broker, sources: Path, programs: Path, select: str
 
 def _pytest(suite: Suite, select: str) -> list[str]:
     # The suite's own options are for its authors' machines (coverage, reruns); its other settings stay.
-    options = ["-o", "addopts=", "-p", "no:cacheprovider", f"--timeout={suite.test_timeout}", "-ra", "-W", "default"]
-    return [*options, "-k", select] if select else options
+    options = ["-o", "addopts=", "-p", "no:cacheprovider", "-p", "peers_report", "-ra", "-W", "default"]
+    chosen = ["-k", select] if select else []
+    return [*options, f"--timeout={suite.test_timeout}", *suite.arguments, *chosen]
 
 
-def _lay_out(importable: Path) -> None:
-    """Let the suite see the transport and what is ours inside it, and nothing else of the project."""
-    shutil.copytree(_PROJECT / "service" / "transport", importable / "service" / "transport")
-    (importable / "service" / "__init__.py").touch()
+def _lay_out(temporary: Path, suite: Suite, broker: Broker, sources: Path) -> _Place:
+    """Make the folders. The suite sees the transport and what is ours inside it, and nothing else of the project."""
+    place = _Place(temporary / "suite", temporary / "importable", temporary / "report.jsonl")
+    shutil.copytree(sources, place.suite)
+    suite.prepare(place.suite, broker)
+    shutil.copytree(_PROJECT / "service" / "transport", place.importable / "service" / "transport")
+    (place.importable / "service" / "__init__.py").touch()
     for name in _INSIDE:
-        shutil.copyfile(INSIDE / name, importable / name)
+        shutil.copyfile(INSIDE / name, place.importable / name)
+    place.report.touch()
+    return place
 
 
-def _environment(broker: Broker, programs: Path, importable: Path, report: Path) -> Mapping[str, str]:
+def _environment(broker: Broker, programs: Path, place: _Place) -> Mapping[str, str]:
     kept = {name: value for name, value in os.environ.items() if name in ("HOME", "LANG", "TMPDIR")}
     return {
         **kept,
         **broker.environment(),
         "PATH": f"{programs}:{os.environ['PATH']}",
-        "PYTHONPATH": str(importable),
+        "PYTHONPATH": str(place.importable),
         "PYTHONDONTWRITEBYTECODE": "1",
-        "PEERS_REPORT": str(report),
+        "PEERS_REPORT": str(place.report),
     }
 
 
