@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from .cluster import Cluster
-from .errors import BrokerUnavailable
 from .records import Arrival, arrival_of
 
 Place = tuple[str, int]
@@ -46,7 +45,7 @@ def read(cluster: Cluster, wanted: Mapping[Place, Span], within: float) -> dict[
     is empty), or when the time is over.
 
     Raises:
-        BrokerUnavailable: reading was refused.
+        ConnectionFailed: no broker answers, or reading is refused.
     """
     found: dict[Place, list[Seen]] = {place: [] for place in wanted}
     if wanted:
@@ -54,8 +53,7 @@ def read(cluster: Cluster, wanted: Mapping[Place, Span], within: float) -> dict[
             with cluster.reading("onlooker", auto_offset_reset="error", queued_min_messages=1) as consumer:
                 _read(consumer, wanted, found, time.monotonic() + within)
         except KafkaException as failure:
-            servers, cause = cluster.options.bootstrap_servers, failure.args[0].str()
-            raise BrokerUnavailable(servers, "reading messages", cause) from failure
+            raise cluster.topics.refusal("reading messages", failure.args[0]) from failure
     return found
 
 
