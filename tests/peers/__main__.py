@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
 import uuid
 from collections.abc import Mapping
@@ -37,6 +38,7 @@ def main(
     suites: tuple[str, ...], kinds: tuple[str, ...], select: str, logs: Path, given: tuple[str, ...], print_json: bool
 ) -> None:
     """Run the suites asked for; exit with 1 when a test fails on Kafka that should not."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is ended
     logs.mkdir(parents=True, exist_ok=True)
     options = {name: json.loads(value) for name, _, value in (option.partition("=") for option in given)}
     runs = [(name, kind) for kind in kinds or ("kafka",) for name in suites or ("kombu", "celery")]
