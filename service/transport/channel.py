@@ -74,8 +74,9 @@ class Channel(Declarations):
     ) -> None:
         """Publish to every queue that takes the message; return when all have confirmed it.
 
-        A transient message (delivery mode 1: events, remote control) is not waited for. A mandatory one that no queue
-        takes goes back to the producer's ``on_return``, if it has one.
+        A transient message (delivery mode 1) to an exchange is not waited for: events, remote control. One to a queue
+        by its name is, for it is a reply (``rpc://``), and a pool process may end without a word right after it. A
+        mandatory message that no queue takes goes back to the producer's ``on_return``, if it has one.
 
         Raises:
             Unroutable: no queue takes it, and it is persistent or ``mandatory``.
@@ -83,7 +84,7 @@ class Channel(Declarations):
             PublishFailed, PublishRefused, PublishTimedOut: see there.
         """
         deliveries = self.send(message, exchange, routing_key, mandatory)
-        if is_transient(message["properties"]):
+        if exchange and is_transient(message["properties"]):
             self.connection.cluster.publisher.serve()
         else:
             self.connection.cluster.publisher.wait(deliveries, confirm_timeout or timeout)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 from kombu import Connection, Consumer, Producer, Queue
 
-from .conftest import Corner, until
+from .conftest import PROJECT, Corner, until
 
 pytestmark = pytest.mark.kafka
 
@@ -47,6 +49,25 @@ def test_a_reply_that_is_faster_than_its_consumer_is_heard(corner: Corner) -> No
         heard = _hear(consuming, 2)
     # then nothing was missed
     assert heard == [1, 2]
+
+
+def test_a_reply_is_stored_when_its_publisher_ends_without_a_word(corner: Corner) -> None:
+    # given a process that waits for replies, and another that answers and is gone, as a pool process may be
+    code = f"""
+import os
+from kombu import Connection, Producer
+with Connection({f"kafka://{corner.servers}//"!r}, transport="service.transport:Transport",
+                transport_options={corner.options!r}) as connection:
+    producer = Producer(connection.default_channel)
+    for answer in range(20):
+        producer.publish(answer, routing_key={REPLIES.name!r}, delivery_mode=1)
+    os._exit(0)
+"""
+    with corner.connect() as asking:
+        REPLIES(asking.default_channel).declare()
+        subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True, timeout=60)
+        # then every answer is heard
+        assert _hear(asking, 20) == list(range(20))
 
 
 def test_a_consumer_on_a_new_connection_goes_on_where_the_last_one_stopped(corner: Corner) -> None:
