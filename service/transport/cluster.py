@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
@@ -219,9 +219,7 @@ def _flush_at_exit() -> None:
     """Give messages that nobody waited for their time to leave: librdkafka would drop them with the process."""
     deadline = time.monotonic() + _FLUSH_WITHIN
     for cluster in clusters():
-        # librdkafka's Python layer fails like this where a callback of a dying interpreter does; all is lost anyway.
-        with suppress(SystemError):
-            cluster.publisher.flush(max(0.0, deadline - time.monotonic()))
+        cluster.publisher.flush(max(0.0, deadline - time.monotonic()))
 
 
 atexit.register(_flush_at_exit)

@@ -89,6 +89,10 @@ _BY_TEXT: tuple[tuple[str, Diagnosis], ...] = (
         Diagnosis("no-login-there", "this listener knows no logins: check the port and security.protocol"),
     ),
     (
+        r"SaslAuthenticateRequest failed: Local",
+        Diagnosis("gone", "check that the broker is running; this client keeps trying"),
+    ),
+    (
         r"SASL authentication error|invalid credentials|Authentication failed",
         Diagnosis(
             "credentials",

@@ -30,7 +30,8 @@ _TOPIC_RETURNS_WITHIN = 10.0
 _PAUSE = 0.1
 _MARGIN = 2.0
 """librdkafka reports its own timeout; only if even that report is missing does the wait end by itself."""
-_PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
+_CONSEQUENCES = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._FATAL})
+"""What becomes of a retired producer's messages; the cause is what retired it."""
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 
 
@@ -115,11 +116,19 @@ class Publisher:
         """
         producer = self._current()
         producer.list_topics(timeout=timeout)
-        producer.poll(0)
+        self._poll(producer, 0)
 
     def flush(self, timeout: float) -> int:
         """Wait for what is on its way; return how many messages are still unconfirmed."""
-        return 0 if self._producer is None else int(self._producer.flush(timeout))
+        producer = self._producer
+        if producer is None:
+            return 0
+        try:
+            return int(producer.flush(timeout))
+        except (KafkaException, SystemError) as broken:
+            # Of a fatal producer; the Python layer sometimes forgets to set the exception, hence SystemError.
+            logger.error("messages were left behind: %s", broken)
+            return len(producer)
 
     def listen(self) -> None:
         """Hear what the producer has to complain about, if there is one."""
@@ -211,7 +220,13 @@ class Publisher:
                     raise PublishFailed(topic, "this process's send buffer is full and does not drain") from None
                 self._serve_or_follow(0.05)
             except KafkaException as refused:
-                report(refused.args[0])
+                error = refused.args[0]
+                if error.code() == KafkaError._FATAL and time.monotonic() < deadline:
+                    # Of this message nothing has left; the next producer may do better, or says why not.
+                    self._poll(producer, 0)
+                    self._retire(producer, error)
+                    continue
+                report(error)
                 return
 
     def _current(self) -> Producer:
@@ -224,7 +239,7 @@ class Publisher:
         self, delivery: Delivery, producer: Producer, error: KafkaError | None, _message: Message | None = None
     ) -> None:
         """Note what became of a message. Runs in the thread that serves the producer."""
-        if error is not None and error.code() in _PURGED:
+        if error is not None and error.code() in _CONSEQUENCES:
             error = self._retired.get(producer, error)
         delivery.error = error
         delivery.done = True

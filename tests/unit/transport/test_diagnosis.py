@@ -47,6 +47,7 @@ HEARD = [
     ("Failed to acquire idempotence PID from broker h:1/1: Broker: Cluster authorization failed", "acl-idempotence"),
     ("FindCoordinator response error: Group authorization failed.", "acl-group"),
     ("Subscribed topic not available: probe: Broker: Topic authorization failed", "acl-topic"),
+    ("SASL authentication error: SaslAuthenticateRequest failed: Local: Broker transport failure", "gone"),
     ("h:1/1: Disconnected (after 600000ms in state UP)", "gone"),
 ]
 
