@@ -21,7 +21,7 @@ from tests.brokers import KafkaCluster, kafka_cluster
 from tests.chaos.transport.conduct import Conductor
 from tests.chaos.transport.plan import Scale
 from tests.chaos.transport.report import render
-from tests.chaos.transport.verdict import Verdict, judge
+from tests.chaos.transport.verdict import COMMIT_PATIENCE, Verdict, judge
 
 _AFTERWARDS = 240.0
 """Seconds that working off may take beyond publishing."""
@@ -35,6 +35,9 @@ _AFTERWARDS = 240.0
 @click.option("--gap", default=7.0, show_default=True, help="Seconds between faults, on average.")
 @click.option("--brokers", default=3, show_default=True, help="Nodes of the cluster started for it; 3 are killed, too.")
 @click.option("--servers", help="Use this cluster instead, and kill none of its brokers.")
+@click.option(
+    "--patience", default=COMMIT_PATIENCE, show_default=True, help="Seconds within which what is done is committed."
+)
 @click.option("--keep", is_flag=True, help="Keep the evidence of a good run as well.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def main(
@@ -45,6 +48,7 @@ def main(
     gap: float,
     brokers: int,
     servers: str | None,
+    patience: float,
     keep: bool,
     as_json: bool,
 ) -> None:
@@ -56,10 +60,10 @@ def main(
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{chosen}-"))
     _say(f"seed {chosen}; evidence goes to {folder}")
     if servers:
-        verdict = run(scale, servers, folder, None)
+        verdict = run(scale, servers, folder, None, patience)
     else:
         with kafka_cluster(brokers) as cluster:
-            verdict = run(scale, cluster.bootstrap_servers, folder, cluster if brokers >= 3 else None)
+            verdict = run(scale, cluster.bootstrap_servers, folder, cluster if brokers >= 3 else None, patience)
     print(json.dumps(verdict.to_json(), indent=2) if as_json else render(verdict))
     if verdict.violations or keep:
         _say(f"the evidence is in {folder}")
@@ -68,10 +72,10 @@ def main(
     sys.exit(bool(verdict.violations))
 
 
-def run(scale: Scale, servers: str, folder: Path, brokers: KafkaCluster | None) -> Verdict:
+def run(scale: Scale, servers: str, folder: Path, brokers: KafkaCluster | None, patience: float) -> Verdict:
     """One run and its verdict, which is written beside its evidence."""
     left = Conductor(scale, servers, folder, _say, brokers).run(scale.seconds + _AFTERWARDS)
-    verdict = judge(scale, left)
+    verdict = judge(scale, left, patience)
     report = {"scale": asdict(scale), **verdict.to_json()}
     (folder / "report.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
     return verdict

@@ -112,7 +112,7 @@ class Conductor:
         if fault.kind is Kind.KILL:
             self._fleet.kill(fault.slot)
         elif fault.kind is Kind.TERM:
-            self._fleet.end(fault.slot)
+            self._end_process(fault.slot)
         elif fault.kind is Kind.KILL_CHILD:
             self._fleet.kill_child(fault.slot)
         elif broker and self._brokers is not None:
@@ -170,7 +170,13 @@ class Conductor:
 
     def _end_in_good_order(self) -> None:
         for slot in (*self._scale.plain, *self._scale.workers):
-            self._fleet.end(slot)
+            self._end_process(slot)
+
+    def _end_process(self, slot: str) -> None:
+        name = self._fleet.incarnation(slot)
+        if not self._fleet.end(slot):
+            self._say(f"{name} does not end")
+            self._events.write("hung", name)
 
     def _delete_topics(self) -> None:
         topics = cluster_of(Options(**self._options)).topics

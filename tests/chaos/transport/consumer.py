@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import json
+import logging
 import random
 import signal
 import sys
@@ -17,7 +18,7 @@ from typing import Any
 
 from kombu import Connection, Consumer, Message, Queue
 
-from tests.chaos.transport.journal import Journal
+from tests.chaos.transport.journal import Expulsions, Journal
 from tests.chaos.transport.plan import PLAIN_QUEUE
 
 _LOOK = 0.05
@@ -28,6 +29,7 @@ class Worker:
 
     def __init__(self, specification: dict[str, Any]) -> None:
         self._journal = Journal(Path(specification["journal"]))
+        logging.getLogger("service.transport").addHandler(Expulsions(self._journal))
         self._rng = random.Random(specification["seed"])
         self._prefetch = specification["prefetch"]
         self._url = specification["url"]

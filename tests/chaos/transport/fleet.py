@@ -17,6 +17,7 @@ import psutil
 from tests.chaos.transport.plan import Scale, Share
 
 PROJECT = Path(__file__).resolve().parents[3]
+_END_SECONDS = 45.0
 
 
 class Fleet:
@@ -81,16 +82,17 @@ class Fleet:
         if children:
             children[0].kill()
 
-    def end(self, slot: str) -> None:
-        """SIGTERM, which must suffice."""
+    def end(self, slot: str) -> bool:
+        """SIGTERM, which must suffice; False when it did not, within a time that is long on any machine."""
         process = self._running.pop(slot)
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(30)
+            process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
-            raise RuntimeError(f"{self.incarnation(slot)} did not end within 30 s; see {self._logs}") from None
+            self._running[slot] = process
+            self.kill(slot)
+            return False
+        return True
 
     def remove(self) -> None:
         """Kill whatever is left."""

@@ -6,6 +6,7 @@ share. A process that was killed may leave half a line behind; that one is left 
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -27,6 +28,19 @@ class Journal:
     def close(self) -> None:
         """Give the file back."""
         os.close(self._file)
+
+
+class Expulsions(logging.Handler):
+    """Notes when the transport says that its partitions were lost: the group took it for dead."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__(logging.WARNING)
+        self._journal = journal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note one."""
+        if record.msg.startswith("group %s: lost"):
+            self._journal.write("expelled")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ def render(verdict: Verdict) -> str:
         f"seed {verdict.seed}: {verdict.sent} messages confirmed, handed out {verdict.runs} times in "
         f"{verdict.seconds:.0f} s",
         f"handed out again: {verdict.again} (in flight at the faults: {verdict.bound}; "
-        f"{verdict.unflagged} did not say so)",
+        f"{verdict.unflagged} did not say so); taken for dead by a group: {verdict.expelled} times",
         *(f"  {count:6d}  {reason}" for reason, count in verdict.reruns.items()),
     ]
     broken = verdict.violations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 import random
 import time
@@ -11,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery, Task
+from celery.signals import worker_init
 from kombu import Queue
 
-from tests.chaos.transport.journal import Journal
+from tests.chaos.transport.journal import Expulsions, Journal
 from tests.chaos.transport.plan import TASK_QUEUE
 
 
@@ -44,6 +46,11 @@ app = configured(_specification["url"], _specification["options"])
 @functools.cache
 def _journal() -> Journal:
     return Journal(Path(_specification["journal"]))
+
+
+@worker_init.connect
+def _note_expulsions(**_: object) -> None:
+    logging.getLogger("service.transport").addHandler(Expulsions(_journal()))
 
 
 @app.task(name="work", bind=True)

@@ -10,6 +10,7 @@ import pytest
 from tests.chaos.transport.__main__ import run
 from tests.chaos.transport.plan import Scale, faults
 from tests.chaos.transport.report import render
+from tests.chaos.transport.verdict import COMMIT_PATIENCE
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
@@ -24,7 +25,7 @@ def test_nothing_is_lost_and_every_key_keeps_its_order_whatever_happens_to_consu
         request.getfixturevalue("stack")
     assert len({fault.kind for fault in faults(SCALE)}) >= 4
     # when messages flow through processes that die, leave and stand still
-    verdict = run(SCALE, os.environ["KAFKA_BOOTSTRAP_SERVERS"], tmp_path / "evidence", None)
+    verdict = run(SCALE, os.environ["KAFKA_BOOTSTRAP_SERVERS"], tmp_path / "evidence", None, COMMIT_PATIENCE)
     # then every promise was kept
     print(render(verdict))
     assert verdict.violations == (), f"{render(verdict)}\nthe evidence is in {tmp_path}"

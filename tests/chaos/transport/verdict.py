@@ -10,11 +10,13 @@ from typing import Any
 
 from tests.chaos.transport.conduct import Run
 from tests.chaos.transport.journal import Record, read
-from tests.chaos.transport.plan import Kind, Scale
+from tests.chaos.transport.plan import SESSION_SECONDS, Kind, Scale
 
 _SCHEMA = Path(__file__).with_name("verdict.sql")
-_COMMIT_PATIENCE = 1.0
-"""Done for longer than this, a message is committed: ten commit intervals, for a busy machine."""
+COMMIT_PATIENCE = 2.0
+"""Done for longer than this, a message is committed: twenty commit intervals, for a busy machine."""
+_SESSION_PATIENCE = 2 * SESSION_SECONDS
+"""How long a process may believe itself a member of a group that does not hear it."""
 _DRAIN_PATIENCE = 0.8
 """Work that takes longer may still be under way when its partition has left (`revoke_drain` is 1 s)."""
 
@@ -58,6 +60,10 @@ class Verdict:
     """What was in flight at the faults, all together."""
     unflagged: int
     """Second deliveries that did not say so."""
+    expelled: int
+    """How often a group took a process for dead, rightly or not."""
+    hung: int
+    """Processes that did not end when told to."""
     lag: int
     faults: tuple[FaultLine, ...]
     seconds: float
@@ -81,6 +87,7 @@ class Verdict:
             ),
             f"{self.again} messages ran again, and only {self.bound} were in flight at the faults": self.again
             > self.bound,
+            f"{self.hung} processes did not end when told to": self.hung,
             f"{self.lag} messages are unfinished in Kafka's view": self.lag,
         }
         return tuple(sentence for sentence, is_broken in broken.items() if is_broken)
@@ -90,22 +97,22 @@ class Verdict:
         return {**asdict(self), "again": self.again, "violations": self.violations}
 
 
-def judge(scale: Scale, run: Run) -> Verdict:
+def judge(scale: Scale, run: Run, patience: float = COMMIT_PATIENCE) -> Verdict:
     """Judge a run. The database stays beside its journals, as evidence."""
     path = run.folder / "verdict.sqlite"
     path.unlink(missing_ok=True)
     database = sqlite3.connect(path)
     try:
-        load(database, run.folder / "journals")
+        load(database, run.folder / "journals", patience)
         return _ask(database, scale, run)
     finally:
         database.close()
 
 
-def load(database: sqlite3.Connection, journals: Path) -> None:
+def load(database: sqlite3.Connection, journals: Path, patience: float = COMMIT_PATIENCE) -> None:
     """Fill the tables from a folder of journals."""
     database.executescript(_SCHEMA.read_text(encoding="utf-8"))
-    database.execute("INSERT INTO patience VALUES (?, ?)", (_COMMIT_PATIENCE, _DRAIN_PATIENCE))
+    database.execute("INSERT INTO patience VALUES (?, ?, ?)", (patience, _DRAIN_PATIENCE, _SESSION_PATIENCE))
     for record in read(journals):
         _insert(database, record)
     database.execute(_RUNS)
@@ -122,6 +129,10 @@ def _insert(database: sqlite3.Connection, record: Record) -> None:
             database.execute("INSERT INTO got VALUES (?, ?, ?, ?, ?, ?, ?)", (record.who, record.at, *record.fields))
         case "done":
             database.execute("INSERT INTO done VALUES (?, ?, ?, ?)", (record.who, record.at, *record.fields))
+        case "expelled":
+            database.execute("INSERT INTO expelled VALUES (?, ?)", (record.at, record.who))
+        case "hung":
+            database.execute("INSERT INTO hung VALUES (?, ?)", (record.at, *record.fields))
         case "fault":
             kind, who, lasts = record.fields
             ended = record.at + float(lasts)
@@ -146,6 +157,8 @@ def _ask(database: sqlite3.Connection, scale: Scale, run: Run) -> Verdict:
         reruns=dict(reruns),
         bound=bound,
         unflagged=count("rerun WHERE flag = 0"),
+        expelled=count("expelled"),
+        hung=count("hung"),
         lag=run.lag,
         faults=tuple(_fault_lines(database)),
         seconds=round(run.seconds, 1),

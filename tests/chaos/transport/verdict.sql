@@ -5,7 +5,9 @@ CREATE TABLE again (key TEXT, seq INTEGER);
 CREATE TABLE got (who TEXT, at REAL, part INTEGER, place INTEGER, key TEXT, seq INTEGER, redelivered INTEGER);
 CREATE TABLE done (who TEXT, at REAL, key TEXT, seq INTEGER);
 CREATE TABLE fault (at REAL, ended REAL, kind TEXT, who TEXT);
-CREATE TABLE patience (commits REAL, drain REAL);
+CREATE TABLE expelled (at REAL, who TEXT);
+CREATE TABLE hung (at REAL, who TEXT);
+CREATE TABLE patience (commits REAL, drain REAL, session REAL);
 
 CREATE INDEX sent_key ON sent (key, seq);
 CREATE INDEX again_key ON again (key, seq);
@@ -53,6 +55,8 @@ SELECT r.key, r.seq, r.nth, r.who AS before, r.at AS before_at, r.done, n.who, n
         WHEN EXISTS (SELECT 1 FROM fault f WHERE f.who = r.who AND f.kind = 'KILL'
             AND f.at BETWEEN r.done - 0.1 AND r.done + p.commits)
             THEN 'its process was killed before it committed'
+        WHEN EXISTS (SELECT 1 FROM expelled e WHERE e.who = r.who AND r.done BETWEEN e.at - p.session AND e.at + 1.0)
+            THEN 'the group had taken its process for dead'
         WHEN r.done - r.at >= p.drain THEN 'it took longer than a partition that leaves waits'
         WHEN EXISTS (SELECT 1 FROM fault f WHERE f.kind = 'KILL_BROKER'
             AND r.done BETWEEN f.at - p.commits AND f.ended + 10.0)
@@ -75,7 +79,12 @@ SELECT f.at, f.kind, f.who, (
         ELSE coalesce(r.done, r.at + 60) - r.at >= p.drain
             AND r.at <= f.ended + 10 AND coalesce(r.done, r.at + 60) >= f.at
         END) AS messages
-FROM fault f;
+FROM fault f
+UNION ALL
+SELECT e.at, 'EXPELLED', e.who, (
+    SELECT count(*) FROM run r, patience p
+    WHERE r.who = e.who AND r.at <= e.at AND coalesce(r.done, r.at + 60) >= e.at - p.session) AS messages
+FROM expelled e;
 
 -- How long what was published around a fault waited: until the last of it was handed out, work did not flow.
 CREATE VIEW recovery AS
