@@ -12,7 +12,7 @@ Features
     * Type: virtual, with its own group consumer. Direct: yes. Topic: yes. Fanout: yes (not stored).
     * Acknowledgements move a contiguous watermark; what is finished above it travels in the commit's metadata.
     * Record key = routing key of topic exchanges (or ``partition_key=``); one unacknowledged message per key.
-    * Event loop (prefork) and blocking (threads, solo) delivery; one consumer for all queues of a connection.
+    * Event loop (prefork) and blocking (threads, solo) delivery; each queue has its own consumer and group.
     * ETA, countdown and retries wait in Kafka, not in a worker. Remote control, events, Flower.
     * Exchanges and bindings that every process knows, and message expiry.
     * Confirmed, idempotent publishing, alone or in batches (``Producer.batch``); safe over fork().
@@ -32,7 +32,7 @@ Threads and what each owns::
       Transport ─ Channel ─ QoS                  publish ──► Publisher ── Producer (librdkafka), one per process
           │ take          │ ack                  ack ──────► Inbox.finish ──► Assignment ─ Ledger (under its lock)
           ▼               ▼
-        Session ── Inbox (lock) ◄── accept ── GroupConsumer "kafka-<group>"        owns Consumer 1 (all queues)
+        Session ── Inbox (lock) ◄── accept ── GroupConsumer "kafka-<group>.<queue>", one per queue: owns a Consumer
           │   ▲                                     └─ Commits, pauses, rebalances
           │   └── Wakeup (pipe) ◄── set by every thread that has something to deliver
           ├── Listener (lock) ◄─────── thread "kafka-listener"                     owns Consumer 2 (broadcasts)

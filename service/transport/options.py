@@ -34,7 +34,7 @@ class Options:
     bootstrap_servers: str = "localhost:9092"
     """``host:port[,host:port]``; by default taken from the broker URL."""
     group_id: str = "celery"
-    """Consumer group of all workers that share the queues."""
+    """Workers with one ``group_id`` share the queues; each queue's consumer group is ``<group_id>.<topic>``."""
     instance_id: str = ""
     """Name of a worker slot: a process that comes back under it gets its partitions without a rebalance."""
     topic_prefix: str = ""
