@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from .backends import Backend, Services
@@ -35,10 +36,19 @@ _LAST_WORDS = 300
 
 def run_apart(case: Case, backend: Backend) -> list[Figure]:
     """Measure in a child process; a figure without a value says why there is none. Never raises for the child."""
+    with TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as scratch:
+        return _run_in(scratch, case, backend)
+
+
+def _run_in(scratch: str, case: Case, backend: Backend) -> list[Figure]:
     order = json.dumps([case.measure, dict(case.arguments), backend.name, asdict(backend.services), backend.prefix])
     command = [sys.executable, "-m", "tests.benchmarks.transport.child", order]
     pipe = subprocess.PIPE
-    child = subprocess.Popen(command, cwd=PROJECT, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    # A child that is killed cannot remove its files, so they lie in a folder of ours.
+    environment = {**os.environ, "TMPDIR": scratch}
+    child = subprocess.Popen(
+        command, cwd=PROJECT, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    )
     try:
         output, errors = child.communicate(timeout=case.limit)
     except subprocess.TimeoutExpired:
