@@ -170,7 +170,6 @@ _BY_CODE: dict[int, Diagnosis] = {
     KafkaError.KAFKA_STORAGE_ERROR: Diagnosis("disk", "the broker cannot write: check its disks"),
 }
 
-_ONLY_A_SYMPTOM = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT})
 _WHEN = re.compile(r"\s*\(after \d+ms in state [A-Z_]+(?:, \d+ identical error\(s\) suppressed)?\)")
 _THREAD = re.compile(r"^\[thrd:[^\]]*\]: ")
 
@@ -185,7 +184,7 @@ def diagnose(text: str, code: int | None = None) -> Diagnosis:
 
 def is_telling(text: str, code: int) -> bool:
     """Tell whether an error names a cause, rather than that there is trouble."""
-    return code not in _ONLY_A_SYMPTOM and diagnose(text, code) is not UNKNOWN
+    return diagnose(text, code) is not UNKNOWN
 
 
 def is_advised(text: str) -> bool:
