@@ -104,6 +104,9 @@ def test_repeated_gets_join_the_group_once(corner: Corner) -> None:
             assert message is not None
             message.ack()
             got.append(message.payload)
+            if len(got) == 10:
+                # longer than the consumer's thread needs to notice that nothing is out
+                time.sleep(0.5)
         assert sorted(got) == list(range(20))
         assert queue.get() is None
         assert counter(connection, "partitions_assigned") == corner.options["partitions"]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.transport.assignments import Assignment
@@ -196,6 +196,7 @@ def test_arrivals_wake_the_one_that_delivers(wakeup: Wakeup) -> None:
     assert wakeup.wait(0)
 
 
+@settings(deadline=None)
 @given(keys=st.lists(st.sampled_from("abc") | st.none(), max_size=25), choices=st.randoms(use_true_random=False))
 def test_in_whatever_order_work_ends_each_key_is_worked_in_order_and_completely(
     keys: list[str | None], choices: random.Random

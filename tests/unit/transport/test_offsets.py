@@ -151,6 +151,7 @@ def test_an_island_that_is_half_passed_is_kept_whole() -> None:
     assert [offset for offset in range(4) if offset in islands] == [1, 2, 3]
 
 
+@settings(deadline=None)
 @given(
     base=st.integers(0, 2**40),
     lengths=st.lists(st.tuples(st.integers(1, 5000), st.integers(1, 5000)), max_size=50),
@@ -257,6 +258,7 @@ class LedgerModel(RuleBasedStateMachine):
 
 
 TestLedgerModel = LedgerModel.TestCase
+TestLedgerModel.settings = settings(deadline=None)
 
 
 class AssignmentModel(RuleBasedStateMachine):
