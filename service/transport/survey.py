@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Hashable, Mapping
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,6 +24,9 @@ from .topics import Topics
 _PATIENCE = 1.0
 """How long a partition may say "not yet": a new topic's leader knows it after some milliseconds."""
 _PAUSE = 0.05
+_ABANDONED_AFTER = 60.0
+"""When librdkafka gives up a request to a group's coordinator. We stop waiting long before: an answer that comes after
+it gave up, as from a cluster that has just started, aborts the process (librdkafka 2.16.0)."""
 _PASSING = frozenset(
     {
         KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -119,7 +123,7 @@ class Survey:
         answers = self._ask(
             "asking for groups",
             names,
-            lambda open_: self._topics.admin.describe_consumer_groups(list(open_), request_timeout=self._timeout),
+            lambda open_: self._topics.admin.describe_consumer_groups(list(open_), request_timeout=_ABANDONED_AFTER),
         )
         return {name: _group_of(name, answer) for name, answer in answers.items()}
 
@@ -135,7 +139,7 @@ class Survey:
 
     def _ask_commits(self, group: str, parts: list[TopicPartition]) -> Future[Any]:
         asked = ConsumerGroupTopicPartitions(group, parts)
-        [future] = self._topics.admin.list_consumer_group_offsets([asked], request_timeout=self._timeout).values()
+        [future] = self._topics.admin.list_consumer_group_offsets([asked], request_timeout=_ABANDONED_AFTER).values()
         return future
 
     def _ask(
@@ -152,6 +156,8 @@ class Survey:
             for item, future in request(left).items():
                 try:
                     answers[item] = future.result(self._timeout + 1)
+                except FutureTimeout:
+                    raise BrokerUnavailable(self._servers, during, f"no answer within {self._timeout:g} s") from None
                 except KafkaException as refused:
                     failure = refused
                     if refused.args[0].code() not in _PASSING and not _is_silence(refused.args[0]):
