@@ -52,6 +52,9 @@ SELECT r.key, r.seq, r.nth, r.who AS before, r.at AS before_at, r.done, n.who, n
         WHEN EXISTS (SELECT 1 FROM fault f WHERE f.who = r.who AND f.kind IN ('PAUSE', 'FREEZE')
             AND r.done >= f.at - p.commits AND r.done <= f.ended + p.drain + p.commits)
             THEN 'its process was stopped before it committed'
+        WHEN EXISTS (SELECT 1 FROM fault f WHERE f.who = n.who AND f.kind IN ('PAUSE', 'FREEZE')
+            AND n.at BETWEEN f.at AND f.ended + p.commits)
+            THEN 'its second process had stood still, and did not know yet that its partitions were gone'
         WHEN EXISTS (SELECT 1 FROM fault f WHERE f.who = r.who AND f.kind = 'KILL'
             AND f.at BETWEEN r.done - 0.1 AND r.done + p.commits)
             THEN 'its process was killed before it committed'
