@@ -130,7 +130,7 @@ MUTATIONS = (
     ),
     Mutation(
         "only what is finished is committed",
-        "service/transport/offsets.py",
+        "service/transport/consuming/offsets.py",
         "return next(iter(self._unfinished), self._next)",
         "return self._next",
         "tests/unit/transport/test_offsets.py",

@@ -19,18 +19,18 @@ from typing import Any, TypeVar, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
-from .binding_topic import BindingTopic
+from .bindings.log import BindingTopic
+from .bindings.shared import SharedBindings
 from .counters import Counters
-from .delays import Route
+from .delays.route import Route
 from .errors import BadSetting, BrokerUnavailable, TransportError, told
-from .librdkafka_log import ClientLog
 from .names import Names
 from .options import Options
 from .publishing import Publisher
-from .reachability import look
-from .shared_bindings import SharedBindings
 from .topics import Topics
-from .troubles import Pace, Troubles
+from .troubleshooting.librdkafka_log import ClientLog
+from .troubleshooting.reachability import look
+from .troubleshooting.troubles import Pace, Troubles
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from confluent_kafka import KafkaError, KafkaException
 from kombu.exceptions import OperationalError
 
-from .diagnosis import diagnose, is_advised
+from .troubleshooting.diagnosis import diagnose, is_advised
 
 
 class TransportError(OperationalError):

@@ -3,7 +3,7 @@
 An application calls :func:`samples` when it is scraped and hands them to its own registry, or writes
 :func:`exposition` into its ``/metrics`` answer. The numbers are those of the calling process: each pool process of a
 worker has its own. How much waits in the queues is not here, for it is not a process's own; see
-:mod:`service.transport.inspection`.
+:mod:`service.transport.inspection.inspector`.
 """
 
 from __future__ import annotations

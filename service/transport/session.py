@@ -10,12 +10,12 @@ from queue import Empty
 from typing import Any, Protocol
 
 from .broadcast import Listener
+from .channels.expiry import is_expired
 from .cluster import Cluster
+from .consuming.groups import Groups
+from .consuming.inbox import Held, Inbox
 from .deadletters import dead_letter
 from .errors import ConnectionFailed, Undecodable
-from .expiry import is_expired
-from .groups import Groups
-from .inbox import Held, Inbox
 from .records import Arrival, decode
 from .wakeup import Wakeup
 

@@ -9,8 +9,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # ConfigResou
 )
 from confluent_kafka.admin._metadata import ClusterMetadata
 
-from .diagnosis import diagnose
 from .errors import is_denied, told
+from .troubleshooting.diagnosis import diagnose
 
 _IN_SYNC = "min.insync.replicas"
 

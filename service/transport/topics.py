@@ -20,6 +20,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.admin._metadata import ClusterMetadata
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
+from .consuming.offsets import Progress, read_islands
 from .errors import (
     AccessDenied,
     BrokerUnavailable,
@@ -29,7 +30,6 @@ from .errors import (
     is_denied,
     told,
 )
-from .offsets import Progress, read_islands
 from .topic_health import condition, denial, why_missing
 
 logger = logging.getLogger(__name__)

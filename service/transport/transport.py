@@ -12,7 +12,7 @@ import confluent_kafka
 from confluent_kafka import KafkaException
 from kombu.transport import virtual
 
-from . import channel as channels
+from .channels import channel as channels
 from .cluster import Cluster, cluster_of
 from .errors import ChannelFailed, ConnectionFailed
 from .green_threads import refuse_green_threads

@@ -17,8 +17,8 @@ from tornado.web import url
 
 from ..cluster import cluster_of
 from ..errors import TransportError
-from ..inspection import QueueReport
-from ..moments import age, moment
+from ..inspection.inspector import QueueReport
+from ..inspection.moments import age, moment
 from ..transport import Transport
 from .watcher import Camera, Picture, Watcher
 

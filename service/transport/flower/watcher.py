@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ..cluster import Cluster
-from ..inspection import DelayReport, Inspector, QueueReport
+from ..inspection.inspector import DelayReport, Inspector, QueueReport
 
 _FRESH = 1.0
 """A look this young serves whoever asks next."""

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from ..offsets import Ledger, Progress
-from ..reader import Seen, Span, read
+from ..consuming.offsets import Ledger, Progress
+from ..inspection.reader import Seen, Span, read
 from ..records import Record, header
 from .output import confirm, json_option, print_json, print_table, yes_option
 from .positions import Step, apply

@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from ..inspection import PartitionReport, QueueReport
-from ..moments import age
-from ..survey import Group
+from ..inspection.inspector import PartitionReport, QueueReport
+from ..inspection.moments import age
+from ..inspection.survey import Group
 from .output import json_option, print_json, print_table
 from .target import AnswerNo, Target
 from .topics import describe_topics

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ..moments import moment
+from ..inspection.moments import moment
 
 json_option = click.option("--json", "as_json", is_flag=True, help="For scripts.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")

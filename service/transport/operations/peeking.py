@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
+from ..consuming.offsets import read_islands
 from ..errors import Undecodable
-from ..moments import moment
-from ..offsets import read_islands
-from ..reader import Place, Seen, Span, read
+from ..inspection.moments import moment
+from ..inspection.reader import Place, Seen, Span, read
 from ..records import Arrival, decode, header
 from .output import json_option, print_json
 from .target import Target

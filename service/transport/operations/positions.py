@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 
 from ..cluster import Cluster
-from ..offsets import Progress, backward, forward, read_islands
-from ..reader import Place
-from ..tally import Tally
+from ..consuming.offsets import Progress, backward, forward, read_islands
+from ..inspection.reader import Place
+from ..inspection.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import click
 
 from ..cluster import Cluster, cluster_of
-from ..inspection import Inspector
+from ..inspection.inspector import Inspector
 from ..options import Options, options_from
 from ..transport import Transport
 

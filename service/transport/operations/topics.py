@@ -8,7 +8,7 @@ from typing import Any
 from confluent_kafka.admin import ConfigResource  # type: ignore[attr-defined]  # not exported in its annotations
 
 from ..cluster import Cluster
-from ..moments import span
+from ..inspection.moments import span
 from .target import Target
 
 _SETTINGS = ("cleanup.policy", "retention.ms", "retention.bytes", "min.insync.replicas", "max.message.bytes")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.transport.cluster import cluster_of
-from service.transport.inspection import Inspector
+from service.transport.inspection.inspector import Inspector
 from service.transport.options import Options
 from tests.brokers import KafkaCluster
 from tests.chaos.transport import journal

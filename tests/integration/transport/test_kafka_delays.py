@@ -17,8 +17,8 @@ import pytest
 from confluent_kafka.admin import OffsetSpec
 from kombu import Connection, Message, Producer, Queue
 
-from service.transport import forwarding, trimming
 from service.transport.cluster import cluster_of
+from service.transport.delays import forwarding, trimming
 from service.transport.options import Options
 
 from .conftest import PROJECT, Corner, Entry, Fleet, new_corner, until

@@ -11,8 +11,8 @@ import pytest
 from kombu import Connection, Exchange, Producer, Queue
 from kombu.exceptions import ChannelError
 
+from service.transport.channels.refusals import NotFound, NotOffered, PreconditionFailed
 from service.transport.errors import ChannelFailed, Unroutable
-from service.transport.refusals import NotFound, NotOffered, PreconditionFailed
 
 from .conftest import Corner, until
 from .consuming import Received, publish

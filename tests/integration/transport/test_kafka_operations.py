@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 from kombu import Connection, Consumer, Exchange, Message, Producer, Queue
 
 from service.transport.cluster import cluster_of, clusters
-from service.transport.inspection import Inspector, QueueReport
+from service.transport.inspection.inspector import Inspector, QueueReport
 from service.transport.metrics import samples
 from service.transport.operations.cli import operations
 

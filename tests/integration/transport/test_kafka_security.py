@@ -1,6 +1,6 @@
 """TLS, logins and ACLs on a broker that grants nothing by itself: the documented ACLs suffice, and none is missed.
 
-The ACLs are those of service.transport.access, which is also the table of docs/transport-security.md.
+The ACLs are those of service.transport.operations.access, which is also the table of docs/transport-security.md.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from confluent_kafka.admin._scram import ScramCredentialInfo
 from kombu import Connection, Consumer, Exchange, Producer, Queue
 from kombu.exceptions import OperationalError
 
-from service.transport.access import GRANTS, acls
 from service.transport.cluster import cluster_of
 from service.transport.errors import (
     AccessDenied,
@@ -32,8 +31,9 @@ from service.transport.errors import (
     TopicRefused,
     TransportError,
 )
-from service.transport.inspection import Inspector
-from service.transport.provisioning import provision
+from service.transport.inspection.inspector import Inspector
+from service.transport.operations.access import GRANTS, acls
+from service.transport.operations.provisioning import provision
 from tests.secure_broker import SecureBroker, secure_broker
 
 from .app import EXCHANGE, STAGES
@@ -80,7 +80,7 @@ class Application:
     def _of_grant(self, role: str, resource: str) -> list[Any]:
         kept = [grant for grant in GRANTS if (grant.role, grant.resource) != (role, resource)]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("service.transport.access.GRANTS", tuple(kept))
+            patch.setattr("service.transport.operations.access.GRANTS", tuple(kept))
             others = self.acls(role, role)
         return [acl for acl in self.acls(role, role) if acl not in others]
 

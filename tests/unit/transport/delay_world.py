@@ -15,13 +15,13 @@ from typing import Any
 
 from confluent_kafka import KafkaError, TopicPartition
 
-from service.transport.assignments import Assignment
+from service.transport.consuming.assignments import Assignment
+from service.transport.consuming.offsets import Progress
 from service.transport.counters import Counters
-from service.transport.delays import SLOTS, Route, park
+from service.transport.delays.mover import Mover
+from service.transport.delays.route import SLOTS, Route, park
 from service.transport.errors import PublishFailed, PublishRefused
-from service.transport.mover import Mover
 from service.transport.names import Names
-from service.transport.offsets import Progress
 from service.transport.options import Options
 from service.transport.publishing import Delivery
 from service.transport.records import Arrival, Record

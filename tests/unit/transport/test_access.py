@@ -6,7 +6,7 @@ from pathlib import Path
 
 from confluent_kafka.admin import ResourcePatternType, ResourceType
 
-from service.transport.access import GRANTS, acls, table
+from service.transport.operations.access import GRANTS, acls, table
 from service.transport.options import Options
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "transport-security.md"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.transport import bindings
-from service.transport.bindings import Binding, Change, Exchange, Table, absent, exchange_of, present
+from service.transport.bindings import table as bindings
+from service.transport.bindings.table import Binding, Change, Exchange, Table, absent, exchange_of, present
 
 TOPIC = exchange_of("events", "topic")
 DIRECT = exchange_of("jobs", "direct")

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from service.transport.assignments import Assignment
 from service.transport.cluster import Cluster
-from service.transport.consumer import GroupConsumer
+from service.transport.consuming.assignments import Assignment
+from service.transport.consuming.consumer import GroupConsumer
 from service.transport.errors import TransportError
 from service.transport.options import Options
 from service.transport.records import Arrival

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.transport.delays import SLOTS, Route, due_time, park, read_parked, unpark
+from service.transport.delays.route import SLOTS, Route, due_time, park, read_parked, unpark
 from service.transport.errors import BadOption, Undecodable
 from service.transport.names import Names
 from service.transport.options import Options

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from service.transport.diagnosis import UNKNOWN, diagnose, is_telling, known, readable
 from service.transport.errors import (
     AccessDenied,
     BadSetting,
@@ -18,6 +17,7 @@ from service.transport.errors import (
     as_transport_error,
     told,
 )
+from service.transport.troubleshooting.diagnosis import UNKNOWN, diagnose, is_telling, known, readable
 
 HEARD = [
     ("h:1/bootstrap: Failed to resolve 'h:1': Name or service not known (after 0ms in state CONNECT)", "address"),

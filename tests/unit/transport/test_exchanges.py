@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from service.transport.exchanges import TopicExchange
+from service.transport.channels.exchanges import TopicExchange
 
 
 @pytest.mark.parametrize(

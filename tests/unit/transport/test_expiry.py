@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from service.transport.expiry import expiry_headers, is_expired
+from service.transport.channels.expiry import expiry_headers, is_expired
+from service.transport.channels.refusals import PreconditionFailed
 from service.transport.records import Headers
-from service.transport.refusals import PreconditionFailed
 
 NOW = 1_800_000_000.0
 

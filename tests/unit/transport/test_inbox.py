@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.transport.assignments import Assignment
+from service.transport.consuming.assignments import Assignment
+from service.transport.consuming.inbox import Held, Inbox
 from service.transport.counters import Counters
-from service.transport.inbox import Held, Inbox
 from service.transport.options import Options
 from service.transport.records import Arrival
 from service.transport.wakeup import Wakeup

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.transport.inspection import PartitionReport, QueueReport
-from service.transport.offsets import Ledger, Progress
-from service.transport.tally import tally
+from service.transport.consuming.offsets import Ledger, Progress
+from service.transport.inspection.inspector import PartitionReport, QueueReport
+from service.transport.inspection.tally import tally
 
 
 def committed_after(start: int, received: int, finished: set[int]) -> Progress:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from service.transport import joining
 from service.transport.cluster import Cluster
+from service.transport.consuming import joining
+from service.transport.consuming.joining import JoinWatch
 from service.transport.errors import NoSuchProtocol
-from service.transport.joining import JoinWatch
 from service.transport.options import Options
 
 NEW = {"group.protocol": "consumer"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from service.transport.librdkafka_log import Once
+from service.transport.troubleshooting.librdkafka_log import Once
 
 
 def test_like_complaints_are_told_once_in_a_while_and_others_at_once() -> None:

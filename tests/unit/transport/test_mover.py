@@ -8,10 +8,11 @@ import random
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from service.transport import mover, offsets
-from service.transport.assignments import Assignment
-from service.transport.delays import park, read_parked
-from service.transport.offsets import Progress
+from service.transport.consuming import offsets
+from service.transport.consuming.assignments import Assignment
+from service.transport.consuming.offsets import Progress
+from service.transport.delays import mover
+from service.transport.delays.route import park, read_parked
 from service.transport.options import Options
 from service.transport.records import Arrival, Record
 from tests.unit.transport.delay_world import START, TARGET, FakePublisher, Host, World

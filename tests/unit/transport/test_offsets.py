@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from service.transport import offsets
-from service.transport.assignments import Assignment
-from service.transport.offsets import METADATA_LIMIT, Islands, Ledger, read_islands
+from service.transport.consuming import offsets
+from service.transport.consuming.assignments import Assignment
+from service.transport.consuming.offsets import METADATA_LIMIT, Islands, Ledger, read_islands
 
 
 def test_only_what_is_finished_without_a_gap_may_be_committed() -> None:

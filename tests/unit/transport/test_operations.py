@@ -11,12 +11,12 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.transport.moments import age, moment, span
-from service.transport.offsets import Ledger, Progress, read_islands
+from service.transport.consuming.offsets import Ledger, Progress, read_islands
+from service.transport.inspection.moments import age, moment, span
+from service.transport.inspection.tally import tally
 from service.transport.operations.cli import operations
 from service.transport.operations.positions import plan, targets
 from service.transport.operations.target import parse_options, target_of_broker
-from service.transport.tally import tally
 
 PLACE = ("orders", 0)
 

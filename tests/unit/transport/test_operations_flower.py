@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from service.transport.flower.watcher import Picture, Rate, Rates, Watcher
-from service.transport.inspection import PartitionReport, QueueReport
+from service.transport.inspection.inspector import PartitionReport, QueueReport
 
 
 def picture() -> Picture:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from service.transport.queue_arguments import told_about
-from service.transport.refusals import NotOffered
+from service.transport.channels.queue_arguments import told_about
+from service.transport.channels.refusals import NotOffered
 
 
 @pytest.mark.parametrize(

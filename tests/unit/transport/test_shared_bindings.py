@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from service.transport.binding_topic import MISSING, Extent
-from service.transport.bindings import Binding, Change, exchange_of, present
+from service.transport.bindings.log import MISSING, Extent
+from service.transport.bindings.shared import SharedBindings
+from service.transport.bindings.table import Binding, Change, exchange_of, present
+from service.transport.channels.refusals import NotFound, PreconditionFailed
 from service.transport.counters import Counters
 from service.transport.errors import ConnectionFailed
-from service.transport.refusals import NotFound, PreconditionFailed
-from service.transport.shared_bindings import SharedBindings
 
 EVENTS = exchange_of("events", "topic")
 BOUND = Binding("events", "a.#", "q")

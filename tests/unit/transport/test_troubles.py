@@ -7,8 +7,8 @@ import logging
 import pytest
 from confluent_kafka import KafkaError
 
-from service.transport.librdkafka_log import ClientLog
-from service.transport.troubles import Pace, Troubles
+from service.transport.troubleshooting.librdkafka_log import ClientLog
+from service.transport.troubleshooting.troubles import Pace, Troubles
 
 REFUSED = "h:1/bootstrap: Connect to ipv4#h:1 failed: Connection refused (after 0ms in state CONNECT)"
 GONE = "h:1/1: Disconnected (after 600000ms in state UP)"

@@ -1,0 +1,1 @@
+"""Exchanges and bindings, shared by every process of a cluster through a compacted topic."""

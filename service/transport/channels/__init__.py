@@ -1,0 +1,1 @@
+"""What kombu sees of a connection: channels, declarations, where a message goes. AMQP in terms of topics."""

@@ -1,0 +1,1 @@
+"""What queues, groups and delays look like from outside, without taking part in them."""
