@@ -15,6 +15,7 @@ broker_transport_options = {
     "group_id": _settings.worker_group,
     "partitions": _settings.partitions,
     "replication_factor": _settings.replication_factor,
+    "unroutable": "raise",
 }
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None

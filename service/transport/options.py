@@ -63,8 +63,8 @@ class Options:
     """How long one administrative request may take."""
     bindings_max_age: float = 1.0
     """How old this process's copy of the shared exchanges and bindings may be when a message is routed by it."""
-    unroutable: str = "raise"
-    """A persistent message that no queue takes: ``raise``, or ``drop`` (counted, as AMQP does)."""
+    unroutable: str = "drop"
+    """A persistent message that no queue takes: ``drop`` (AMQP's rule; counted and warned about), or ``raise``."""
     dead_letter_topic: str = ""
     """Topic for records that cannot be delivered; by default ``<topic_prefix>_poison``."""
     delays: bool = True

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from .broadcast import Listener
 from .channels.expiry import is_expired
 from .cluster import Cluster
+from .consuming.backlog import backlog
 from .consuming.groups import Groups
 from .consuming.inbox import Held, Inbox
 from .deadletters import dead_letter
@@ -73,7 +74,7 @@ class Session:
             return self.listener.size(queue)
         topic = self.cluster.names.queue(queue)
         group = self.cluster.names.group(self.cluster.options.group_id, topic)
-        waiting = self.cluster.topics.waiting(topic, group, self._groups.progress(topic))
+        waiting = backlog(self.cluster, topic, group, self._groups.progress(topic))
         return max(0, waiting - self._inbox.out(topic))
 
     def purge(self, queue: str) -> int:

@@ -14,13 +14,12 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.admin._metadata import ClusterMetadata
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
-from .consuming.offsets import Progress, read_islands
 from .errors import (
     AccessDenied,
     BrokerUnavailable,
@@ -181,24 +180,6 @@ class Topics:
         )
         return {part.partition: answer.offset for part, answer in answers.items()}
 
-    def waiting(self, topic: str, group: str, ours: Mapping[int, Progress]) -> int:
-        """Count a queue's messages that the group has not finished, as far as commits and ``ours`` tell.
-
-        ``ours`` is this process's progress by partition, which may be ahead of what is committed.
-        """
-        lows, ends = self.ends(topic, OffsetSpec.earliest()), self.ends(topic)
-        if not ends:
-            return 0
-        asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, number) for number in ends])
-        answers = self._patiently("asking for commits", lambda: self.admin.list_consumer_group_offsets([asked]))
-        count = sum(ends[number] - lows[number] for number in ends)
-        commits = next(iter(answers.values())).topic_partitions or ()
-        progress = {part.partition: Progress(part.offset, part.metadata or "") for part in commits} | dict(ours)
-        for number, reached in progress.items():
-            if number in ends and reached.offset > lows[number]:
-                count -= reached.offset - lows[number] + len(read_islands(reached.offset, reached.metadata))
-        return max(0, count)
-
     def trim(self, bounds: list[TopicPartition]) -> Mapping[TopicPartition, Future[Any]]:
         """Ask for the deletion of records below these offsets; do not wait for it."""
         answers: Mapping[TopicPartition, Future[Any]] = {}
@@ -282,6 +263,8 @@ class Topics:
                 if all(valid(answer) for answer in answers.values()):
                     return answers
                 cause: str = "a partition has no leader"
+            except TimeoutError:
+                cause = f"no answer within {self._timeout:g} s"
             except KafkaException as failure:
                 error = failure.args[0]
                 if error.code() not in _PASSING:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..delays.parking import send
-from .routing import Target
+from .routing import Nature, Target
 
 if TYPE_CHECKING:
     from .channel import Channel
 
-Routes = dict[tuple[str, str, bool], list[Target]]
-"""Where messages of one batch go, by exchange, routing key, and whether they are transient."""
+Routes = dict[tuple[str, str, Nature], list[Target]]
+"""Where messages of one batch go, by exchange, routing key and nature."""
 _PASSED_ON = ("exchange", "routing_key", "mandatory")
 
 

@@ -23,7 +23,7 @@ from .expiry import expiry_headers
 from .messages import Message
 from .qos import QoS
 from .refusals import NotOffered
-from .routing import is_transient, record_key, targets
+from .routing import nature_of, record_key, targets
 
 if TYPE_CHECKING:
     from ..transport import Transport
@@ -79,12 +79,12 @@ class Channel(Declarations):
         mandatory message that no queue takes goes back to the producer's ``on_return``, if it has one.
 
         Raises:
-            Unroutable: no queue takes it, and it is persistent or ``mandatory``.
+            Unroutable: no queue takes it, and it is ``mandatory``, or persistent under ``unroutable="raise"``.
             PreconditionFailed: its ``expiration`` is not a number of milliseconds.
             PublishFailed, PublishRefused, PublishTimedOut: see there.
         """
         deliveries = self.send(message, exchange, routing_key, mandatory)
-        if exchange and is_transient(message["properties"]):
+        if exchange and nature_of(message["properties"]).transient:
             self.connection.cluster.publisher.serve()
         else:
             self.connection.cluster.publisher.wait(deliveries, confirm_timeout or timeout)
@@ -104,12 +104,12 @@ class Channel(Declarations):
             cluster.counters.add("priorities_ignored")
             cluster.warn_once(_NO_PRIORITIES)
         added = expiry_headers(properties, time.time())
-        transient = is_transient(properties)
-        found = known.get((exchange, routing_key, transient)) if known is not None else None
+        nature = nature_of(properties)
+        found = known.get((exchange, routing_key, nature)) if known is not None else None
         if found is None:
-            found = targets(cluster, self.connection.session.listener, exchange, routing_key, transient)
+            found = targets(cluster, self.connection.session.listener, exchange, routing_key, nature)
         if known is not None:
-            known[exchange, routing_key, transient] = found
+            known[exchange, routing_key, nature] = found
         if not found:
             self._unroutable(message, exchange, routing_key, mandatory)
             return []
@@ -132,7 +132,7 @@ class Channel(Declarations):
         return [route.queue for route in self.connection.cluster.bindings.route(exchange, routing_key)]
 
     def _unroutable(self, message: Raw, exchange: str, routing_key: str, mandatory: bool) -> None:
-        cluster, transient = self.connection.cluster, is_transient(message["properties"])
+        cluster, transient = self.connection.cluster, nature_of(message["properties"]).transient
         cluster.counters.add("unroutable")
         failure = Unroutable(exchange, routing_key)
         if mandatory and self.events["basic_return"]:

@@ -40,9 +40,12 @@ class JoinWatch:
 
     def _has_no_member(self) -> bool:
         timeout = self._cluster.options.request_timeout
-        asked = self._cluster.topics.admin.describe_consumer_groups([self._group], request_timeout=timeout)
+        # librdkafka gets more time than we wait: an answer that comes after its own limit aborts the process.
+        asked = self._cluster.topics.admin.describe_consumer_groups([self._group], request_timeout=60.0)
         try:
-            return not asked[self._group].result(timeout + 1).members
+            return not asked[self._group].result(timeout).members
+        except TimeoutError:
+            return False
         except KafkaException as failure:
             # A coordinator that is away is no proof; Kafka 4 says so for a group that nobody has joined.
             return bool(failure.args[0].code() == failure.args[0].GROUP_ID_NOT_FOUND)

@@ -95,7 +95,7 @@ class Inspector:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._names = cluster.names
-        self._survey = Survey(cluster.topics, cluster.options.bootstrap_servers, cluster.options.request_timeout)
+        self._survey = Survey(cluster)
 
     @property
     def survey(self) -> Survey:

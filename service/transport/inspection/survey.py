@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Hashable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
+from ..cluster import Cluster
+from ..consuming.committed import committed
 from ..consuming.offsets import Progress
 from ..errors import BrokerUnavailable
-from ..topics import Topics
 from .reader import Place
 
 _PATIENCE = 1.0
@@ -27,6 +28,7 @@ _PAUSE = 0.05
 _ABANDONED_AFTER = 60.0
 """When librdkafka gives up a request to a group's coordinator. We stop waiting long before: an answer that comes after
 it gave up, as from a cluster that has just started, aborts the process (librdkafka 2.16.0)."""
+_GROUPS_AT_ONCE = 8
 _PASSING = frozenset(
     {
         KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -70,10 +72,11 @@ class Group:
 class Survey:
     """Questions to one cluster. Safe to use from any thread."""
 
-    def __init__(self, topics: Topics, servers: str, timeout: float) -> None:
-        self._topics = topics
-        self._servers = servers
-        self._timeout = timeout
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._topics = cluster.topics
+        self._servers = cluster.options.bootstrap_servers
+        self._timeout = cluster.options.request_timeout
 
     def leaders(self, wanted: Callable[[str], bool]) -> dict[Place, int]:
         """Return each partition's leader (a broker's id, -1 when there is none) of the topics that are ``wanted``."""
@@ -105,18 +108,10 @@ class Survey:
 
     def commits(self, wanted: Mapping[str, Collection[Place]]) -> dict[tuple[str, Place], Progress]:
         """Return what groups (the keys) committed of partitions; what was never committed is missing."""
-        asked = {group: [TopicPartition(*place) for place in places] for group, places in wanted.items() if places}
-        answers = self._ask(
-            "asking for commits",
-            asked,
-            lambda open_: {group: self._ask_commits(group, asked[group]) for group in open_},
-        )
-        return {
-            (group, (part.topic, part.partition)): Progress(part.offset, part.metadata or "")
-            for group, answer in answers.items()
-            for part in answer.topic_partitions or ()
-            if part.offset >= 0 and part.error is None
-        }
+        asked = {group: places for group, places in wanted.items() if places}
+        with ThreadPoolExecutor(_GROUPS_AT_ONCE) as threads:
+            answers = threads.map(lambda group: (group, committed(self._cluster, group, asked[group])), asked)
+            return {(group, place): progress for group, found in answers for place, progress in found.items()}
 
     def groups(self, names: Collection[str]) -> dict[str, Group]:
         """Describe groups; one that does not exist is described as ``absent``."""
@@ -136,11 +131,6 @@ class Survey:
             lambda _: {listing: self._topics.admin.list_consumer_groups(request_timeout=self._timeout)},
         )
         return {group.group_id for group in answers[listing].valid}
-
-    def _ask_commits(self, group: str, parts: list[TopicPartition]) -> Future[Any]:
-        asked = ConsumerGroupTopicPartitions(group, parts)
-        [future] = self._topics.admin.list_consumer_group_offsets([asked], request_timeout=_ABANDONED_AFTER).values()
-        return future
 
     def _ask(
         self,

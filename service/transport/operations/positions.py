@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-
 from ..cluster import Cluster
+from ..consuming import committed
 from ..consuming.offsets import Progress, backward, forward, read_islands
 from ..inspection.reader import Place
 from ..inspection.tally import Tally
@@ -54,13 +53,7 @@ def apply(cluster: Cluster, group: str, steps: list[Step]) -> None:
     Raises:
         KafkaException: the cluster refuses, because somebody has joined the group meanwhile, for instance.
     """
-    parts = [TopicPartition(*step.place, step.commit.offset, step.commit.metadata) for step in steps]
-    timeout = cluster.options.request_timeout
-    asked = [ConsumerGroupTopicPartitions(group, parts)]
-    [future] = cluster.topics.admin.alter_consumer_group_offsets(asked, request_timeout=timeout).values()
-    for part in future.result(timeout + 1).topic_partitions:
-        if part.error is not None:
-            raise KafkaException(part.error)
+    committed.commit(cluster, group, {step.place: step.commit for step in steps})
 
 
 def targets(text: tuple[str, ...], places: Mapping[Place, Tally]) -> dict[Place, int]:

@@ -41,18 +41,11 @@ DIFFERENCES = (
         "order would be lost in a pool of workers; `ordering=none` takes the rule away",
     ),
     Difference(
-        "unroutable-raises",
-        KAFKA,
-        "a message that no queue takes is dropped",
-        "`Unroutable` is raised; with `unroutable=drop` it is dropped and counted",
-        "a task that is lost without a word is worse than an error",
-    ),
-    Difference(
         "a-missing-queue-is-not-made",
         KAFKA,
         "a message to a queue that nobody declared makes it",
-        "`Unroutable` is raised; but where temporary queues were declared, the message is broadcast to their owners",
-        "topics are never made by publishing; a temporary queue's name is known to its owner alone",
+        "it is dropped, counted and warned about; mandatory, or with `unroutable=raise`, it raises `Unroutable`",
+        "topics are never made by publishing: a wrong name would make one that nobody works",
     ),
     Difference(
         "priorities-are-refused",

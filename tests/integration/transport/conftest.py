@@ -77,7 +77,9 @@ class Corner:
 
 def new_corner(servers: str, **options: Any) -> Corner:
     name = f"t{uuid.uuid4().hex[:8]}-"
-    return Corner(servers, {"topic_prefix": name, "group_id": f"{name}group", "partitions": 4, **options})
+    return Corner(
+        servers, {"topic_prefix": name, "group_id": f"{name}group", "partitions": 4, "unroutable": "raise", **options}
+    )
 
 
 @pytest.fixture

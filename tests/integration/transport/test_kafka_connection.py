@@ -179,6 +179,29 @@ def test_a_message_no_queue_takes_is_an_error_and_a_transient_one_is_counted(cor
         assert cluster_of(connection.transport.options).counters.snapshot()["unroutable"] == 2
 
 
+def test_by_default_a_message_no_queue_takes_is_dropped_counted_and_warned_about(
+    corner: Corner, caplog: pytest.LogCaptureFixture
+) -> None:
+    # given somebody who has temporary queues, for one of which a name might be meant
+    with corner.connect(unroutable="drop") as connection:
+        reply = Queue("reply", exclusive=True)(connection.default_channel)
+        reply.declare()
+        producer = Producer(connection.default_channel)
+        # when a task goes to a queue that does not exist
+        producer.publish("x", routing_key="misspelt", correlation_id="t", reply_to="")
+        # then it is not told to everybody, but dropped in so many words
+        assert cluster_of(connection.transport.options).counters.snapshot()["unroutable"] == 1
+        assert "'misspelt'" in caplog.text
+
+
+def test_a_persistent_reply_finds_a_temporary_queue_of_another_process(corner: Corner) -> None:
+    with corner.connect() as asking, corner.connect() as answering:
+        reply = Queue("reply", exclusive=True)(asking.default_channel)
+        reply.declare()
+        Producer(answering.default_channel).publish("42", routing_key="reply", correlation_id="question")
+        assert until(reply.get, "the reply").payload == "42"
+
+
 def test_every_listener_hears_a_fanout(corner: Corner) -> None:
     exchange = Exchange("news", type="fanout", durable=False)
     with corner.connect() as one, corner.connect() as two, corner.connect() as sender:

@@ -195,8 +195,9 @@ def test_a_process_exports_what_it_did_and_what_it_holds(corner: Corner) -> None
         def read() -> dict[str, float]:
             return {sample.name: sample.value for sample in samples([cluster])}
 
-        # when its commits are through: then every kind of number tells
+        # when its commits are through, and the mover has its confirmation: then every kind of number tells
         until(lambda: read()["kafka_transport_commits_total"], "a commit", 20)
+        until(lambda: read()["kafka_transport_delay_lateness_seconds_count"], "a confirmed delivery", 20)
         found = read()
         assert found["kafka_transport_delivered_total"] == 5
         assert found["kafka_transport_unacknowledged_messages"] == 3
