@@ -219,7 +219,10 @@ def _flush_at_exit() -> None:
     """Give messages that nobody waited for their time to leave: librdkafka would drop them with the process."""
     deadline = time.monotonic() + _FLUSH_WITHIN
     for cluster in clusters():
-        cluster.publisher.flush(max(0.0, deadline - time.monotonic()))
+        cluster.troubles.over()
+        left = cluster.publisher.flush(max(0.0, deadline - time.monotonic()))
+        if left:
+            logger.warning("%d messages to Kafka at %s were left behind", left, cluster.options.bootstrap_servers)
 
 
 atexit.register(_flush_at_exit)

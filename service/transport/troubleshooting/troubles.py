@@ -92,6 +92,10 @@ class Troubles:
         if began is not None:
             logger.warning("Kafka at %s works again after %.0f s", self._servers, self._clock() - began)
 
+    def over(self) -> None:
+        """Note that the process ends: nobody waits for this cluster any more, so its absence is no news."""
+        self._was_fine = False
+
     def cause(self) -> Complaint | None:
         """Return what explains a failure now, if anything was heard."""
         oldest = self._clock() - _REMEMBERED
