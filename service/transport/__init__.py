@@ -9,7 +9,7 @@ Use it in any Celery project::
 It imports nothing of the project around it. ``docs/transport.md`` explains guarantees, limits and every option.
 
 Features
-    * Type: virtual, with its own group consumer. Direct: yes. Topic: yes. Fanout: yes (not stored).
+    * Type: virtual, with its own group consumers. Direct: yes. Topic: yes. Fanout: yes, stored for durable queues.
     * Acknowledgements move a contiguous watermark; what is finished above it travels in the commit's metadata.
     * Record key = routing key of topic exchanges (or ``partition_key=``); one unacknowledged message per key.
     * Event loop (prefork) and blocking (threads, solo) delivery; each queue has its own consumer and group.
@@ -23,6 +23,18 @@ Limits
       is routed, but never when it would be unroutable.
     * One consumer per queue and connection. Messages of auto-delete and exclusive queues are not stored for later.
     * At least once means: a crash, or a partition that moves during a long task, can run a task twice.
+    * Green threads (gevent, eventlet) are refused.
+
+Folders::
+
+    channels         what kombu sees: declaring, publishing, acknowledging, and where a message goes
+    bindings         exchanges and bindings, shared through a compacted topic
+    consuming        from a topic to the worker and back to a commit: groups, inbox, ledger
+    delays           where messages with a time wait, and what moves them on
+    troubleshooting  what went wrong, in words a person can act on
+    inspection       queues, groups and delays seen from outside
+    operations       the command line, ACLs, topics made beforehand
+    flower           Flower's plug-in
 
 Options: see :class:`service.transport.options.Options`, where each is explained.
 
