@@ -9,6 +9,8 @@ from typing import Any
 from kombu import Connection, Consumer, Message, Producer, Queue
 
 from service.transport.cluster import cluster_of
+from service.transport.errors import BrokerUnavailable
+from service.transport.inspection.survey import Survey
 
 from .conftest import Corner, until
 
@@ -71,8 +73,14 @@ class Received:
 
 
 def members(corner: Corner, queue: str) -> dict[str, int]:
-    """The members of a queue's group, as the cluster knows them, and how many partitions each has."""
+    """The members of a queue's group, as the cluster knows them, and how many partitions each has.
+
+    None of a group that no broker knows yet, or coordinates at this moment: the first of a fresh cluster takes a while.
+    """
     cluster = cluster_of(corner.typed)
     group = cluster.names.group(corner.typed.group_id, cluster.names.queue(queue))
-    described = cluster.topics.admin.describe_consumer_groups([group], request_timeout=10)[group].result(15)
-    return {member.member_id: len(member.assignment.topic_partitions) for member in described.members}
+    try:
+        described = Survey(cluster).groups([group])[group]
+    except (BrokerUnavailable, KeyError):
+        return {}
+    return {member.member_id: len(member.places) for member in described.members}
