@@ -220,6 +220,8 @@ def _flush_at_exit() -> None:
     deadline = time.monotonic() + _FLUSH_WITHIN
     for cluster in clusters():
         cluster.troubles.over()
+        cast(ClientLog, cluster.client_log).over()
+    for cluster in clusters():
         left = cluster.publisher.flush(max(0.0, deadline - time.monotonic()))
         if left:
             logger.warning("%d messages to Kafka at %s were left behind", left, cluster.options.bootstrap_servers)

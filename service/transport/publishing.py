@@ -125,9 +125,8 @@ class Publisher:
             return 0
         try:
             return int(producer.flush(timeout))
-        except (KafkaException, SystemError) as broken:
+        except (KafkaException, SystemError):
             # Of a fatal producer; the Python layer sometimes forgets to set the exception, hence SystemError.
-            logger.error("messages were left behind: %s", broken)
             return len(producer)
 
     def listen(self) -> None:

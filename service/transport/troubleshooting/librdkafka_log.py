@@ -42,13 +42,18 @@ class ClientLog:
     def __init__(self, hear: Callable[[str, int], None]) -> None:
         self._hear = hear
         self._logger = client_logger()
+        self._over = False
+
+    def over(self) -> None:
+        """The process ends: what a client still has to say is for those who debug."""
+        self._over = True
 
     def log(self, level: int, form: str, facility: str, client: str, text: str) -> None:
         """Take one line; called by librdkafka's Python layer while a client is polled."""
         if facility in _OF_CONNECTIONS:
             self._hear(text, 0)
             level = logging.DEBUG
-        elif _MISTAKEN in text:
+        elif self._over or _MISTAKEN in text:
             level = logging.DEBUG
         self._logger.log(level, form, facility, client, text)
 
