@@ -306,8 +306,8 @@ def test_a_running_worker_that_loses_an_acl_says_so_and_goes_on_when_it_is_back(
         worker.ready("one")
         # when it may no longer read its queues
         with application.without("worker", "<each queue's topic>", "Read"):
-            until(lambda: "opic authorization failed" in worker.log("one"), "it says so", 40)
-            assert "grant this user" in worker.log("one")
+            until(lambda: "grant this user" in worker.log("one"), "it says what to grant", 40)
+            assert "opic authorization failed" in worker.log("one")
         # and then it may again
         sender.run("work.delay(7)")
         # then it goes on by itself
