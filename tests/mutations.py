@@ -312,7 +312,7 @@ MUTATIONS = (
     ),
     Mutation(
         "lag leaves out what finished behind a long task",
-        "service/transport/inspection/tally.py",
+        "service/transport/consuming/tally.py",
         "finished += max(0, min(last, end - 1) - begin + 1)",
         "finished += 0",
         "tests/unit/transport/test_inspection.py",

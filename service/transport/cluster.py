@@ -118,6 +118,12 @@ class Cluster:
         config |= {name.replace("_", "."): value for name, value in more.items()}
         for of_a_member in ("group.instance.id", "group.protocol"):
             config.pop(of_a_member, None)
+        with self.lent_consumer(config) as consumer:
+            yield consumer
+
+    @contextmanager
+    def lent_consumer(self, config: dict[str, Any]) -> Iterator[Consumer]:
+        """Open a consumer as :meth:`open_consumer` does, for a moment; closed afterwards."""
         consumer = self.open_consumer(config)
         try:
             yield consumer

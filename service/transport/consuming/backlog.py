@@ -8,7 +8,8 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from ..cluster import Cluster
 from .committed import committed
-from .offsets import Progress, read_islands
+from .offsets import Progress
+from .tally import tally
 
 
 def backlog(cluster: Cluster, topic: str, group: str, ours: Mapping[int, Progress]) -> int:
@@ -24,8 +25,4 @@ def backlog(cluster: Cluster, topic: str, group: str, ours: Mapping[int, Progres
         return 0
     commits = committed(cluster, group, [(topic, number) for number in ends])
     progress = {number: commit for (_, number), commit in commits.items()} | dict(ours)
-    count = sum(ends[number] - lows[number] for number in ends)
-    for number, reached in progress.items():
-        if number in ends and reached.offset > lows[number]:
-            count -= reached.offset - lows[number] + len(read_islands(reached.offset, reached.metadata))
-    return max(0, count)
+    return sum(tally(lows[number], end, progress.get(number)).lag for number, end in ends.items())

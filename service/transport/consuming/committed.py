@@ -8,12 +8,12 @@ broker answers such a question with NOT_COORDINATOR, as it does while groups mov
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from ..cluster import Cluster, let_go
+from ..cluster import Cluster
 from .offsets import Progress
 
 _TRY = 1.0
@@ -64,14 +64,8 @@ def commit(cluster: Cluster, group: str, wanted: Mapping[Place, Progress]) -> No
                 raise KafkaException(part.error)
 
 
-@contextmanager
-def _onlooker(cluster: Cluster, group: str) -> Iterator[Consumer]:
-    consumer = cluster.open_consumer({**cluster.options.common(), "group.id": group, "enable.auto.commit": False})
-    try:
-        yield consumer
-    finally:
-        consumer.close()
-        let_go(consumer)
+def _onlooker(cluster: Cluster, group: str) -> AbstractContextManager[Consumer]:
+    return cluster.lent_consumer({**cluster.options.common(), "group.id": group, "enable.auto.commit": False})
 
 
 def _told_aside(consumer: Consumer) -> KafkaError | None:

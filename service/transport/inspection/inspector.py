@@ -14,11 +14,11 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from ..cluster import Cluster
 from ..consuming.offsets import Progress
+from ..consuming.tally import Tally, tally
 from ..delays.route import read_parked
 from ..errors import Undecodable
 from .reader import Place, Seen, Span, read
 from .survey import Group, Survey
-from .tally import Tally, tally
 
 _AGE_WITHIN = 2.0
 """How long the oldest messages may take to be read; an age that is not known by then is left out."""
@@ -159,9 +159,7 @@ class Inspector:
     def tallies(self, topic: str, group: str) -> tuple[dict[Place, Tally], dict[Place, Progress]]:
         """Count a topic's partitions for a group, as far as they answer, and tell what the group committed."""
         leaders = self._survey.leaders(topic.__eq__)
-        commits = self._survey.commits({group: list(leaders)})
-        found = self._tallies(leaders, {topic: group})
-        return found, {place: commit for (_, place), commit in commits.items()}
+        return self._counted(leaders, {topic: group})
 
     def poison(self) -> int:
         """Return how many dead letters there are that nobody returned."""
@@ -172,19 +170,26 @@ class Inspector:
 
     def _tallies(self, leaders: Mapping[Place, int], group_of: Mapping[str, str]) -> dict[Place, Tally]:
         """Count each partition that answers."""
+        return self._counted(leaders, group_of)[0]
+
+    def _counted(
+        self, leaders: Mapping[Place, int], group_of: Mapping[str, str]
+    ) -> tuple[dict[Place, Tally], dict[Place, Progress]]:
+        """Count each partition that answers, with the commits that it was counted by."""
         alive = [place for place, leader in leaders.items() if leader >= 0]
         lows = self._survey.offsets(alive, OffsetSpec.earliest())
         ends = self._survey.offsets(alive, OffsetSpec.latest())
         asked: dict[str, list[Place]] = {}
         for place in alive:
             asked.setdefault(group_of[place[0]], []).append(place)
-        commits = self._survey.commits(asked)
-        return {
-            place: tally(lows[place], ends[place], commits.get((group_of[place[0]], place)))
+        commits = {place: commit for (_, place), commit in self._survey.commits(asked).items()}
+        tallies = {
+            place: tally(lows[place], ends[place], commits.get(place))
             for place in alive
             # librdkafka may answer with a negative offset and no error when a leader has just died.
             if lows.get(place, -1) >= 0 and ends.get(place, -1) >= 0
         }
+        return tallies, commits
 
     def _heads(self, tallies: Mapping[Place, Tally], count: int) -> dict[Place, list[Seen]]:
         spans = {place: Span(tally.first, count) for place, tally in tallies.items()}

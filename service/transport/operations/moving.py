@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import click
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
+from ..consuming.tally import Tally
 from ..inspection.reader import Place
 from ..inspection.survey import Group
-from ..inspection.tally import Tally
 from .output import confirm, dry_run_option, json_option, print_json, print_table, yes_option
 from .positions import Step, apply, plan, targets
 from .target import AnswerNo, Target

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ..cluster import Cluster
 from ..consuming import committed
 from ..consuming.offsets import Progress, backward, forward, read_islands
+from ..consuming.tally import Tally
 from ..inspection.reader import Place
-from ..inspection.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)

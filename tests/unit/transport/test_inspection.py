@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.transport.consuming.offsets import Ledger, Progress
+from service.transport.consuming.tally import tally
 from service.transport.inspection.inspector import PartitionReport, QueueReport
-from service.transport.inspection.tally import tally
 
 
 def committed_after(start: int, received: int, finished: set[int]) -> Progress:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.transport.consuming.offsets import Ledger, Progress, read_islands
+from service.transport.consuming.tally import tally
 from service.transport.inspection.moments import age, moment, span
-from service.transport.inspection.tally import tally
 from service.transport.operations.cli import operations
 from service.transport.operations.positions import plan, targets
 from service.transport.operations.target import parse_options, target_of_broker

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..consuming.offsets import Islands, Progress, read_islands
+from .offsets import Islands, Progress, read_islands
 
 
 @dataclass(frozen=True, slots=True)
