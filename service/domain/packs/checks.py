@@ -14,11 +14,12 @@ from pydantic import ValidationError
 
 from service.domain.conditions import compile_condition, unknown_names
 from service.domain.packs.faults import Fault, path_of
-from service.domain.packs.models import EXPECTABLE, DomainPack, SeverityRule, ToolSignature
+from service.domain.packs.models import EXPECTABLE, DomainPack, SeverityRule
 from service.domain.packs.naming import normal_name
 from service.domain.packs.parts import Part
 from service.domain.packs.playbooks import ActionType, Match, Step, order_of
 from service.domain.packs.step_checks import Tools, step_faults, step_warnings
+from service.domain.packs.tools import ToolSignature
 
 Json = Mapping[str, Any]
 _P = TypeVar("_P", bound=Part)

@@ -6,16 +6,14 @@ in `checks`; how they act in `compiled`. docs/packs.md is the reference for peop
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from service.domain.exceptions import Severity
-from service.domain.packs.parts import ConditionText, Endpoint, Minutes, Name, Part, PayloadPath, SeverityName
+from service.domain.packs.parts import Attribute, ConditionText, Minutes, Name, Part, PayloadPath, SeverityName
 from service.domain.packs.playbooks import Playbook
-
-JsonType = Literal["string", "number", "integer", "boolean", "array", "object"]
+from service.domain.packs.tools import Tool
 
 DEFAULT_MINUTES_TO_RESOLVE = {
     Severity.CRITICAL: 60.0,
@@ -24,14 +22,6 @@ DEFAULT_MINUTES_TO_RESOLVE = {
     Severity.LOW: 4_320.0,
 }
 """Deadlines where no pack says otherwise: an hour, four hours, a day, three days after the exception was received."""
-
-
-class Attribute(Part):
-    """A field of an entity, or a parameter of a tool."""
-
-    type: JsonType
-    required: bool = False
-    description: str = ""
 
 
 class Entity(Part):
@@ -53,38 +43,6 @@ class SeverityRule(Part):
 
     condition: ConditionText
     severity: SeverityName
-
-
-class HttpMethod(StrEnum):
-    """How a tool is called."""
-
-    POST = "POST"
-    PUT = "PUT"
-    PATCH = "PATCH"
-    GET = "GET"
-    DELETE = "DELETE"
-
-
-class ToolSignature(Part):
-    """What a playbook has to know of a tool in order to call it."""
-
-    parameters: dict[str, Attribute] = Field(default_factory=dict)
-    sensitiveFields: list[PayloadPath] = Field(default_factory=list)
-    """Declared sensitive fields that this tool needs to read unmasked."""
-
-
-class Tool(ToolSignature):
-    """Something outside that playbooks may call."""
-
-    description: str = ""
-    endpoint: Endpoint
-    method: Annotated[HttpMethod, Field(strict=False)] = HttpMethod.POST
-    timeoutSeconds: float = Field(default=10.0, gt=0, le=300, allow_inf_nan=False)
-    maxRetries: int = Field(default=3, ge=0, le=20)
-    idempotent: bool = False
-    """The tool itself ignores a repeated Idempotency-Key."""
-    batchEndpoint: Endpoint | None = None
-    """Takes `{items: [{idempotencyKey, parameters}]}` in one call and answers each item."""
 
 
 class Guardrails(Part):

@@ -6,7 +6,7 @@ Each is checked where it is declared, so a fault carries the path of its place.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
@@ -78,3 +78,13 @@ Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_is_na
 Endpoint = Annotated[str, Field(max_length=2_000), AfterValidator(_is_endpoint)]
 SeverityName = Annotated[Severity, Field(strict=False)]
 Minutes = Annotated[float, Field(gt=0, le=5_256_000, allow_inf_nan=False)]
+
+JsonType = Literal["string", "number", "integer", "boolean", "array", "object"]
+
+
+class Attribute(Part):
+    """A field of an entity, or a parameter of a tool."""
+
+    type: JsonType
+    required: bool = False
+    description: str = ""

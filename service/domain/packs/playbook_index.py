@@ -14,9 +14,10 @@ from service.domain import templates
 from service.domain.conditions import Condition, compile_condition, keys_read
 from service.domain.exceptions import Severity
 from service.domain.packs.guardrails import EffectiveGuardrails
-from service.domain.packs.models import DomainPack, TenantPack, Tool
+from service.domain.packs.models import DomainPack, TenantPack
 from service.domain.packs.naming import normal_name
 from service.domain.packs.playbooks import ActionType, Playbook, Step, order_of
+from service.domain.packs.tools import Tool
 from service.domain.plans import StepKind
 from service.domain.redaction import Redactor
 

@@ -9,8 +9,8 @@ from service.domain import templates
 from service.domain.exceptions import Status
 from service.domain.packs.entities import is_of_type
 from service.domain.packs.faults import Fault, path_of
-from service.domain.packs.models import ToolSignature
 from service.domain.packs.playbooks import ActionType, Step
+from service.domain.packs.tools import ToolSignature
 
 ENDS = (Status.RESOLVED, Status.ESCALATED)
 """What a step may set the status to: the ends that a plan can decide. Everything else follows from its course."""

@@ -12,8 +12,9 @@ import pytest
 from service.domain.exceptions import Status
 from service.domain.pack_suites import run_suites
 from service.domain.packs import build_pack_set, parse_domain_pack, parse_tenant_pack
-from service.domain.packs.models import DEFAULT_MINUTES_TO_RESOLVE, DomainPack, TenantPack, Tool
+from service.domain.packs.models import DEFAULT_MINUTES_TO_RESOLVE, DomainPack, TenantPack
 from service.domain.packs.parts import Part
+from service.domain.packs.tools import Tool
 from tests.unit.domain.given import NOON, VERSIONS, example_packs, exception, walk
 
 _PAGE = (Path(__file__).parents[3] / "docs" / "packs.md").read_text()
