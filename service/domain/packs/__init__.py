@@ -5,6 +5,7 @@
 """
 
 from service.domain.packs.compiled import PackSet, build_pack_set
+from service.domain.packs.documents import PackDocument, PackKind, read_document
 from service.domain.packs.faults import Fault, PackInvalidError
 from service.domain.packs.hashing import canonical_hash
 from service.domain.packs.models import DomainPack, TenantPack
@@ -13,11 +14,14 @@ from service.domain.packs.parsing import parse_domain_pack, parse_tenant_pack
 __all__ = [
     "DomainPack",
     "Fault",
+    "PackDocument",
     "PackInvalidError",
+    "PackKind",
     "PackSet",
     "TenantPack",
     "build_pack_set",
     "canonical_hash",
     "parse_domain_pack",
     "parse_tenant_pack",
+    "read_document",
 ]

@@ -17,9 +17,12 @@ class Fault:
     path: str
     """Like `severityRules[2].condition`; empty for the document itself."""
     message: str
+    line: int | None = None
+    """Where it stands in the text that was read, from 1; None: the pack was not read from a text."""
 
     def __str__(self) -> str:
-        return f"{self.path or '(the document)'}: {self.message}"
+        told = f"{self.path or '(the document)'}: {self.message}"
+        return told if self.line is None else f"line {self.line}: {told}"
 
 
 class PackInvalidError(PermanentError):
