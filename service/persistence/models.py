@@ -200,6 +200,8 @@ plans = Table(
     Column("domain_version", Integer, nullable=False),
     Column("tenant_version", Integer, nullable=False),
     Column("created_at", TIME, nullable=False),
+    # What a person approves; only plans that somebody has to approve have one.
+    Column("plan_hash", Text),
 )
 Index("plans_by_exception", plans.c.exception_id, plans.c.sequence)
 
@@ -207,11 +209,16 @@ plan_steps = Table(
     "plan_steps",
     metadata,
     Column("plan_id", Uuid, nullable=False),
-    Column("step_order", Integer, nullable=False),
+    Column("step", Text, nullable=False),
     Column("tenant_id", Text, nullable=False),
-    Column("completed_at", TIME, nullable=False),
+    Column("completed_at", TIME),
     Column("completed_by", Text),
-    PrimaryKeyConstraint("plan_id", "step_order"),
+    Column("state", Text, nullable=False, server_default=text("'done'")),
+    # What a tool answered is in tool_executions, once.
+    Column("output", JSONB),
+    Column("error", Text),
+    PrimaryKeyConstraint("plan_id", "step"),
+    CheckConstraint("state IN ('started', 'done', 'failed', 'skipped')", name="plan_steps_state_is_known"),
 )
 
 tool_executions = Table(
@@ -221,7 +228,7 @@ tool_executions = Table(
     Column("tenant_id", Text, nullable=False),
     Column("exception_id", Uuid, nullable=False),
     Column("plan_id", Uuid, nullable=False),
-    Column("step_order", Integer, nullable=False),
+    Column("step", Text, nullable=False),
     Column("tool", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("attempt", SmallInteger, nullable=False),
@@ -230,12 +237,26 @@ tool_executions = Table(
     Column("finished_at", TIME),
     Column("output", JSONB),
     Column("error", Text),
+    # When the last attempt went out; requested_at is when the first one did.
+    Column("sent_at", TIME),
     CheckConstraint(
         "state IN ('intent', 'sent', 'confirmed', 'failed', 'unknown')", name="tool_executions_state_is_known"
     ),
     postgresql_with={"fillfactor": "70"},
 )
 Index("tool_executions_by_exception", tool_executions.c.exception_id)
+
+tool_results = Table(
+    "tool_results",
+    metadata,
+    Column("result_id", Uuid, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("exception_id", Uuid, nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("document", JSONB, nullable=False),
+    Column("created_at", TIME, nullable=False),
+)
+Index("tool_results_by_exception", tool_results.c.exception_id)
 
 approvals = Table(
     "approvals",
@@ -249,9 +270,42 @@ approvals = Table(
     Column("decided_at", TIME),
     Column("decided_by", Text),
     Column("comment", Text),
+    Column("plan_hash", Text),
+    Column("approvals_needed", SmallInteger, nullable=False, server_default=text("1")),
+    Column("due_at", TIME),
     PrimaryKeyConstraint("exception_id", "sequence"),
-    CheckConstraint("state IN ('pending', 'approved', 'rejected', 'superseded')", name="approvals_state_is_known"),
+    CheckConstraint(
+        "state IN ('pending', 'approved', 'rejected', 'superseded', 'voided', 'expired')",
+        name="approvals_state_is_known",
+    ),
 )
+
+approvals_given = Table(
+    "approvals_given",
+    metadata,
+    Column("exception_id", Uuid, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("key_id", Uuid, nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    Column("given_by", Text, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("given_at", TIME, nullable=False),
+    PrimaryKeyConstraint("exception_id", "sequence", "key_id"),
+)
+
+timers = Table(
+    "timers",
+    metadata,
+    Column("exception_id", Uuid, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    Column("plan_id", Uuid),
+    Column("due_at", TIME, nullable=False),
+    PrimaryKeyConstraint("exception_id", "kind", "step"),
+    CheckConstraint("kind IN ('wait', 'step_timeout', 'approval')", name="timers_kind_is_known"),
+)
+Index("timers_due", timers.c.due_at)
 
 dead_letters = Table(
     "dead_letters",
@@ -303,7 +357,10 @@ TENANT_TABLES = (
     plans,
     plan_steps,
     tool_executions,
+    tool_results,
     approvals,
+    approvals_given,
+    timers,
     dead_letters,
     idempotency_keys,
 )
