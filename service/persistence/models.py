@@ -99,6 +99,8 @@ exceptions = Table(
     Column("position", Integer, nullable=False),
     Column("attempt", SmallInteger, nullable=False, server_default=text("0")),
     Column("retry_at", TIME),
+    Column("hold_reason", Text),
+    Column("held_since", TIME),
     Column("lane", SmallInteger, nullable=False),
     Column("source_system", Text, nullable=False),
     Column("external_id", Text),
@@ -169,8 +171,11 @@ outbox = Table(
     Column("attempt", SmallInteger, nullable=False, server_default=text("0")),
     Column("ready", Boolean, nullable=False),
     Column("number", BigInteger, Identity(always=True), nullable=False),
+    # Before this time a held row is not ready.
+    Column("due_at", TIME),
     PrimaryKeyConstraint("exception_id", "sequence"),
 )
+Index("outbox_due", outbox.c.due_at, postgresql_where=outbox.c.due_at.is_not(None))
 Index("outbox_ready", outbox.c.lane, outbox.c.tenant_id, outbox.c.number, postgresql_where=outbox.c.ready)
 
 lanes = Table(
