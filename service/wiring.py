@@ -14,6 +14,7 @@ from celery import Celery
 
 from service.dispatch.chains import ChainSender
 from service.dispatch.dispatcher import Dispatcher
+from service.dispatch.held import HeldWork
 from service.dispatch.lanes import LaneLeases
 from service.domain.exceptions import PackVersions
 from service.domain.packs import PackSet, build_pack_set, parse_domain_pack, parse_tenant_pack
@@ -67,6 +68,7 @@ def build_dispatcher(settings: Settings, app: Celery) -> Dispatcher:
         batch_size=settings.batch_size,
         batches_in_flight=settings.batches_in_flight,
         renew_every_seconds=settings.lane_lease_seconds / 3,
+        chores=(HeldWork(engine),),
     )
 
 

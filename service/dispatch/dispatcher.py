@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Protocol
@@ -57,11 +57,14 @@ class Dispatcher:
     batch_size: int
     batches_in_flight: int
     renew_every_seconds: float
+    chores: Sequence[Callable[[], object]] = ()
+    """Done once a second by every dispatcher, whichever lanes it holds: what makes work ready by time alone."""
     clock: Callable[[], float] = time.monotonic
     stopping: Event = field(default_factory=Event)
     _windows: dict[int, LaneWindow] = field(default_factory=dict)
     _held: frozenset[int] = frozenset()
     _renew_at: float = 0.0
+    _chores_at: float = 0.0
 
     def run(self) -> None:
         """Dispatch until `stopping` is set; outages of PostgreSQL or Kafka are waited out."""
@@ -82,6 +85,7 @@ class Dispatcher:
                 cursor.execute("LISTEN lanes")
             while not self.stopping.is_set():
                 self._keep_leases()
+                self._do_chores()
                 self._hear(listener)
                 if not self.dispatch_once():
                     self._wait(listener)
@@ -97,6 +101,14 @@ class Dispatcher:
             log.info("serving lanes %s", sorted(held) or "none; another dispatcher has them")
         self._held = held
         self._renew_at = now + self.renew_every_seconds
+
+    def _do_chores(self) -> None:
+        now = self.clock()
+        if now < self._chores_at:
+            return
+        for chore in self.chores:
+            chore()
+        self._chores_at = now + LOOK_AGAIN_SECONDS
 
     def dispatch_once(self) -> bool:
         """Send one batch for each lane that has work and a free place; whether anything was sent."""
@@ -138,5 +150,6 @@ class Dispatcher:
     def _wait(self, listener: DriverConnection) -> None:
         now = self.clock()
         wake_at = [now + LOOK_AGAIN_SECONDS, self._renew_at]
+        wake_at += [self._chores_at] if self.chores else []
         wake_at += [t for t in (self._window(lane).next_release() for lane in self._held) if t is not None]
         select.select([listener], [], [], max(0.0, min(wake_at) - now))

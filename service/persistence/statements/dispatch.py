@@ -85,7 +85,8 @@ WITH stuck AS MATERIALIZED (
      WHERE e.status IN ('RECEIVED', 'IN_PROGRESS') AND e.stage < 5
        AND GREATEST(e.updated_at, e.retry_at) < %(now)s - make_interval(secs => %(after)s)
        AND NOT EXISTS (SELECT FROM outbox o
-                        WHERE o.exception_id = e.exception_id AND o.sequence = e.sequence AND o.ready)
+                        WHERE o.exception_id = e.exception_id AND o.sequence = e.sequence
+                          AND (o.ready OR o.due_at IS NOT NULL))
        AND NOT EXISTS (SELECT FROM tool_executions t
                         WHERE t.exception_id = e.exception_id AND t.lease_until > %(now)s)
      ORDER BY e.exception_id
