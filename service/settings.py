@@ -7,6 +7,7 @@ Only composition roots (`service.wiring`, `celeryconfig`, the command line, migr
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit, urlunsplit
 
@@ -52,6 +53,8 @@ class Settings(BaseModel):
     """HTTP calls one worker process makes at once."""
     egress_allow: tuple[str, ...] = ()
     """host:port pairs that tools may be called on although they are private or plain http (demo tool server)."""
+    secrets_directory: Path | None = None
+    """Folder of `secret://file/…`: packs read `shared/` and `tenants/<tenant>/` of it, settings the rest."""
     pack_variables: Mapping[str, str] = Field(default_factory=dict)
     """Values for `${name}` in packs' endpoints: name=value pairs, comma-separated in the environment."""
     rate_limit_per_second: int = Field(default=20_000, ge=1)
