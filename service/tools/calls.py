@@ -35,6 +35,8 @@ class Answer(Enum):
     """The tool did not work it and sending it again would change nothing."""
     UNANSWERED = "unanswered"
     """It went out and nobody knows whether the tool worked it: a person decides."""
+    NOT_SENT = "not_sent"
+    """It never left this process, for a limit was reached: it waits and is nobody's attempt."""
 
 
 @dataclass(frozen=True, slots=True)
