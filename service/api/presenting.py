@@ -109,7 +109,7 @@ def _plan(details: ExceptionDetails) -> schemas.Plan | None:
     plan = from_document(row.document)
     done = {step.step_order: step for step in details.steps_done}
     effects = {effect.step_order: effect.state for effect in details.effects}
-    current = plan.next_step(frozenset(done))
+    current = plan.next_step({str(order) for order in done})
     return schemas.Plan(
         plan_id=row.plan_id,
         playbook=row.playbook,

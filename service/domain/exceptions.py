@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from service.domain.events import NewEvent
-from service.domain.plans import Plan
+from service.domain.plans import Plan, StepRecord, StepResult, Timer
 
 Json = Mapping[str, Any]
 
@@ -37,6 +37,8 @@ class Status(StrEnum):
     IN_PROGRESS = "IN_PROGRESS"
     PENDING_APPROVAL = "PENDING_APPROVAL"
     PENDING_STEP = "PENDING_STEP"
+    WAITING = "WAITING"
+    """For a time or a signal; nobody has to act."""
     RESOLVED = "RESOLVED"
     ESCALATED = "ESCALATED"
     CANCELLED = "CANCELLED"
@@ -45,7 +47,7 @@ class Status(StrEnum):
 
 
 IN_FLIGHT = (Status.RECEIVED, Status.IN_PROGRESS)
-WAITING = (Status.PENDING_APPROVAL, Status.PENDING_STEP)
+WAITING = (Status.PENDING_APPROVAL, Status.PENDING_STEP, Status.WAITING)
 
 
 class Severity(StrEnum):
@@ -67,6 +69,14 @@ class InputType(StrEnum):
     APPROVED = "approved"
     REJECTED = "rejected"
     STEP_COMPLETED = "step_completed"
+    STEP_DUE = "step_due"
+    """A timer of a step: data {step, kind, planId?}."""
+    SIGNAL = "signal"
+    """What a step may wait for: data {name, data?}."""
+    EFFECT_RESOLVED = "effect_resolved"
+    """What became of an unknown effect: data {step, verdict: done | not_done | resend, output?, comment?}."""
+    APPROVAL_EXPIRED = "approval_expired"
+    """Nobody approved in time."""
 
 
 ENTRY_STAGE: Mapping[InputType, Stage] = {
@@ -77,6 +87,10 @@ ENTRY_STAGE: Mapping[InputType, Stage] = {
     InputType.APPROVED: Stage.POLICY,
     InputType.REJECTED: Stage.POLICY,
     InputType.STEP_COMPLETED: Stage.PLAYBOOK,
+    InputType.STEP_DUE: Stage.PLAYBOOK,
+    InputType.SIGNAL: Stage.PLAYBOOK,
+    InputType.EFFECT_RESOLVED: Stage.PLAYBOOK,
+    InputType.APPROVAL_EXPIRED: Stage.POLICY,
 }
 """The stage at which an input of each type enters the chain."""
 
@@ -97,6 +111,34 @@ class PackVersions:
 
     domain: int
     tenant: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalView:
+    """The newest approval asked for, as the policy stage sees it."""
+
+    plan_hash: str | None
+    """Of the plan shown to people; None: there was no plan."""
+    approvals_needed: int = 1
+    given: tuple[str, ...] = ()
+    """Who has approved that plan so far."""
+    pending: bool = True
+    """Nobody has decided it yet."""
+    due_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRequest:
+    """A person is asked. It is complete: what was asked before is superseded by it."""
+
+    reason: str
+    plan_hash: str | None
+    """Of the plan that would be carried out; None: there is none."""
+    approvals_needed: int = 1
+    due_at: datetime | None = None
+    """When it expires."""
+    given: tuple[str, ...] = ()
+    """Who has approved this plan already, where more than one has to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +168,12 @@ class ExceptionRecord:
     input: Input
     plan: Plan | None = None
     """The plan in force: only loaded for the playbook and tool stages."""
-    completed_steps: frozenset[int] = frozenset()
-    """Orders of the plan's steps that are done."""
+    plan_id: UUID | None = None
+    """Its id."""
+    step_results: Mapping[str, StepResult] = field(default_factory=dict)
+    """What is recorded of the plan's steps, by path."""
+    approval: ApprovalView | None = None
+    """Only loaded for the policy stage, and for inputs that may be about one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +206,11 @@ class Outcome:
     changes: Changes = NO_CHANGES
     finished: Status | None = None
     plan: Plan | None = None
-    """Set by the playbook stage when it made a plan; it replaces an earlier one."""
-    approval_reason: str | None = None
-    """Set by the policy stage with `finished=PENDING_APPROVAL`: why a person is asked."""
+    """A plan that was made, by the policy stage where a person has to approve it, else by the playbook stage.
+
+    It replaces an earlier one, with everything that was recorded of its steps."""
+    steps: tuple[StepRecord, ...] = ()
+    """What became of steps of the plan in force."""
+    timers: tuple[Timer, ...] = ()
+    approval: ApprovalRequest | None = None
+    """Set by the policy stage with `finished=PENDING_APPROVAL`."""

@@ -24,6 +24,9 @@ def plan_id(exception_id: UUID, sequence: int) -> UUID:
     return uuid5(exception_id, f"plan:{sequence}")
 
 
-def effect_key(plan: UUID, step_order: int) -> str:
-    """The idempotency key of one step's external effect: the same on every delivery, sent as `Idempotency-Key`."""
-    return str(uuid5(plan, f"step:{step_order}"))
+def effect_key(plan: UUID, step: str) -> str:
+    """The idempotency key of one step's external effect: the same on every delivery, sent as `Idempotency-Key`.
+
+    `step` is the step's path.
+    """
+    return str(uuid5(plan, f"step:{step}"))

@@ -10,8 +10,10 @@ from service.domain import templates
 from service.domain.conditions import Situation, Verdict
 from service.domain.errors import PayloadInvalidError, TemplateUnresolvedError, ToolNotApprovedError
 from service.domain.exceptions import ExceptionRecord, Json
+from service.domain.packs.compiled import PackSet
 from service.domain.packs.entities import is_of_type
 from service.domain.packs.playbook_index import CompiledPlaybook, CompiledStep
+from service.domain.packs.tool_calls import tool_call
 from service.domain.plans import Plan, PlanStep, ToolCall
 from service.domain.redaction import Redactor
 
@@ -40,6 +42,15 @@ def plan_for(playbook: CompiledPlaybook, record: ExceptionRecord, situation: Sit
         if step.ends_plan:
             break
     return Planned(Plan(playbook.name, tuple(steps)), tuple(left_out))
+
+
+def resolved_call(step: PlanStep, record: ExceptionRecord, packs: PackSet) -> ToolCall:  # noqa: ARG001 - templates
+    """The call of a step with everything known now put in, just before it is made.
+
+    Raises TemplateUnresolvedError, PayloadInvalidError.
+    """
+    assert step.tool_call is not None
+    return step.tool_call
 
 
 class _Views:
@@ -90,13 +101,4 @@ def _tool_call(step: CompiledStep, parameters: Mapping[str, Any]) -> ToolCall:
     ]
     if faults:
         raise PayloadInvalidError(faults)
-    return ToolCall(
-        tool=name,
-        url=tool.endpoint,
-        parameters=parameters,
-        method=tool.method.value,
-        timeout_seconds=tool.timeoutSeconds,
-        max_retries=tool.maxRetries,
-        idempotent=tool.idempotent,
-        batch_url=tool.batchEndpoint,
-    )
+    return tool_call(name, tool, parameters)

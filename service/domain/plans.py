@@ -1,15 +1,19 @@
-"""A plan: the steps chosen for one exception, frozen when they were chosen.
+"""A plan: the steps chosen for one exception, frozen when they were chosen, and what became of them.
 
 The plan is stored and travels as JSON (`to_document`, `from_document`), so a later version of a pack
-never changes what was decided.
+never changes what was decided. Its hash (`plan_hash`) is what a person approves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
+
+import orjson
 
 
 class StepKind(StrEnum):
@@ -21,6 +25,83 @@ class StepKind(StrEnum):
     """A tool outside: call_tool, notify."""
     MANUAL = "manual"
     """A person."""
+    WAIT = "wait"
+    """Nobody: a time comes, or a signal."""
+    GROUP = "group"
+    """The steps inside it: branch, foreach, parallel."""
+
+
+class OnFailure(StrEnum):
+    """What becomes of a plan when one of its steps fails."""
+
+    RETRY = "retry"
+    """A call is repeated by the engine, and dead-lettered in the end; anything else escalates."""
+    CONTINUE = "continue"
+    """The step has failed, the plan goes on."""
+    ESCALATE = "escalate"
+    """A person owns the exception; nothing is undone."""
+    COMPENSATE = "compensate"
+    """The compensations of the steps that are done run in reverse order, then a person owns the exception."""
+
+
+class StepState(StrEnum):
+    """How far one step is. A step that nothing is recorded of is ahead, or it is its turn."""
+
+    STARTED = "started"
+    """What had to be decided when its turn came is decided: `output` holds it."""
+    UNKNOWN = "unknown"
+    """Its call went out and nobody knows what became of it; a person has to say."""
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    """Its condition did not match when its turn came."""
+
+
+SETTLED = frozenset({StepState.DONE, StepState.FAILED, StepState.SKIPPED})
+"""States that a step does not leave again by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What is recorded of a step of the plan in force."""
+
+    state: StepState
+    output: Any = None
+    """JSON, redacted: what `steps.<key>.output` gives. A large output has to be read before the plan goes on."""
+    error: str | None = None
+    by: str | None = None
+    number: int = 0
+    """How many steps of the plan were settled before it: compensations run in the reverse of this order."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """What a decision records of a step, in place of what was recorded before."""
+
+    path: str
+    state: StepState
+    output: Any = None
+    error: str | None = None
+    by: str | None = None
+    number: int = 0
+
+    @property
+    def result(self) -> StepResult:
+        """As later turns see it."""
+        return StepResult(self.state, self.output, self.error, self.by, self.number)
+
+
+TimerKind = Literal["wait", "step_timeout", "approval"]
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """When an input has to come by itself. One of the same kind and step replaces an earlier one."""
+
+    kind: TimerKind
+    step: str
+    """The step's path; empty for an approval."""
+    due_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +118,26 @@ class ToolCall:
     """The tool itself ignores a repeated Idempotency-Key: an unanswered call may be sent again."""
     batch_url: str | None = None
     """Where the tool takes many items in one call, each with its own key and answer; None: it does not."""
+    kind: str = "http"
+    """http, webhook, sql, kafka, python or smtp."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What its kind needs besides, as JSON. Secrets are references; their templates see `parameters.*` only."""
+    max_concurrency: int | None = None
+    """The most calls of it under way at once, over all workers; None: the operator's limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Steps of a group that belong together: an arm, or a foreach's body."""
+
+    condition: str | None
+    """Asked when the group's turn comes; None: it holds."""
+    steps: tuple[PlanStep, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PlanStep:
-    """One step; `order` is unique in its plan and rises."""
+    """One step. `order` is unique in its list and rises; `path` is unique in the plan."""
 
     order: int
     name: str
@@ -50,6 +146,26 @@ class PlanStep:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     tool_call: ToolCall | None = None
     """Present exactly when `kind` is EXTERNAL."""
+    path: str = ""
+    """`3`; inside groups `3.1`; of the first item of a foreach `3[0].1`; the compensation of 3 `3/undo`."""
+    key: str | None = None
+    """How later steps name its result: `steps.<key>.output`."""
+    condition: str | None = None
+    """Asked when its turn comes, because it reads earlier results; None: it holds."""
+    on_failure: OnFailure = OnFailure.RETRY
+    timeout_seconds: float | None = None
+    compensation: PlanStep | None = None
+    blocks: tuple[Block, ...] = ()
+    """Of a group."""
+    form: Mapping[str, Any] | None = None
+    """JSON Schema of the answer a person gives."""
+    deferred: bool = False
+    """Some of its values can only be known when its turn comes: see `service.domain.deferred`."""
+
+    def __post_init__(self) -> None:
+        """A step of the plan's own list is known by its order."""
+        if not self.path:
+            object.__setattr__(self, "path", str(self.order))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +174,58 @@ class Plan:
 
     playbook: str
     steps: tuple[PlanStep, ...]
+    basis: int | None = None
+    """The input whose payload it was made from, where it reads sensitive values that only the payload holds."""
 
-    def next_step(self, completed: frozenset[int]) -> PlanStep | None:
-        """The first step that is not done; None when the plan is carried out."""
-        return next((step for step in self.steps if step.order not in completed), None)
+    def next_step(self, settled: Container[str]) -> PlanStep | None:
+        """The first of its own steps whose path is not among those; None when the plan is carried out."""
+        return next((step for step in self.steps if step.path not in settled), None)
+
+
+def plan_hash(plan: Plan) -> str:
+    """SHA-256, in hex, of the plan's document: steps, parameters and tools, whatever the order of keys."""
+    return hashlib.sha256(orjson.dumps(to_document(plan), option=orjson.OPT_SORT_KEYS, default=_plain)).hexdigest()
 
 
 def to_document(plan: Plan) -> dict[str, Any]:
     """The plan as JSON-ready values."""
-    return {"playbook": plan.playbook, "steps": [_step_document(step) for step in plan.steps]}
+    document: dict[str, Any] = {"playbook": plan.playbook, "steps": [_step_document(step) for step in plan.steps]}
+    if plan.basis is not None:
+        document["basis"] = plan.basis
+    return document
 
 
 def from_document(document: Mapping[str, Any]) -> Plan:
     """The plan that `to_document` wrote."""
-    steps = tuple(_step(step) for step in document["steps"])
-    return Plan(playbook=document["playbook"], steps=steps)
+    return Plan(document["playbook"], tuple(map(_step, document["steps"])), document.get("basis"))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+_STEP_EXTRAS = {
+    "key": "key",
+    "condition": "condition",
+    "on_failure": "onFailure",
+    "timeout_seconds": "timeoutSeconds",
+    "form": "form",
+    "deferred": "deferred",
+}
+"""Fields of a step that its document only has where they say something, with their keys."""
+
+_STEP_DEFAULTS = {
+    "key": None,
+    "condition": None,
+    "on_failure": OnFailure.RETRY,
+    "timeout_seconds": None,
+    "form": None,
+    "deferred": False,
+}
+_CALL_FIELDS = tuple(name for name in ToolCall.__slots__ if name not in ("kind", "options", "max_concurrency"))
+_KINDS = {kind.value: kind for kind in StepKind}
 
 
 def _step_document(step: PlanStep) -> dict[str, Any]:
@@ -85,17 +238,53 @@ def _step_document(step: PlanStep) -> dict[str, Any]:
     }
     call = step.tool_call
     if call is not None:
-        document["toolCall"] = {name: getattr(call, name) for name in ToolCall.__slots__}
+        document["toolCall"] = _call_document(call)
+    if step.path != str(step.order):
+        document["path"] = step.path
+    for name, key in _STEP_EXTRAS.items():
+        value = getattr(step, name)
+        if value != _STEP_DEFAULTS[name]:
+            document[key] = value
+    if step.compensation is not None:
+        document["compensation"] = _step_document(step.compensation)
+    if step.blocks:
+        document["blocks"] = [
+            {"condition": block.condition, "steps": [_step_document(inner) for inner in block.steps]}
+            for block in step.blocks
+        ]
+    return document
+
+
+def _call_document(call: ToolCall) -> dict[str, Any]:
+    document = {name: getattr(call, name) for name in _CALL_FIELDS}
+    if call.kind != "http":
+        document["kind"] = call.kind
+    if call.options:
+        document["options"] = call.options
+    if call.max_concurrency is not None:
+        document["max_concurrency"] = call.max_concurrency
     return document
 
 
 def _step(document: Mapping[str, Any]) -> PlanStep:
     call = document.get("toolCall")
+    undo = document.get("compensation")
     return PlanStep(
         order=document["order"],
         name=document["name"],
-        kind=StepKind(document["kind"]),
+        kind=_KINDS[document["kind"]],
         action=document["action"],
         parameters=document["parameters"],
         tool_call=None if call is None else ToolCall(**call),
+        path=document.get("path", ""),
+        key=document.get("key"),
+        condition=document.get("condition"),
+        on_failure=OnFailure(document.get("onFailure", OnFailure.RETRY)),
+        timeout_seconds=document.get("timeoutSeconds"),
+        compensation=None if undo is None else _step(undo),
+        blocks=tuple(
+            Block(block["condition"], tuple(map(_step, block["steps"]))) for block in document.get("blocks", ())
+        ),
+        form=document.get("form"),
+        deferred=document.get("deferred", False),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from service.domain.events import NewEvent
 from service.domain.exceptions import NO_CHANGES, Changes, ExceptionRecord, InputType, Outcome, Stage
 from service.domain.identifiers import plan_id
 from service.domain.packs import PackSet
-from service.domain.plans import to_document
+from service.domain.plans import StepRecord, StepState, to_document
 
 
 def encode(
@@ -21,16 +22,21 @@ def encode(
     if stage is Stage.INTAKE:
         decision["domain_version"] = packs.versions.domain
         decision["tenant_version"] = packs.versions.tenant
-    if outcome.approval_reason is not None:
-        decision["approval_reason"] = outcome.approval_reason
+    if outcome.approval is not None:
+        decision["approval_reason"] = outcome.approval.reason
     if outcome.plan is not None:
         decision["plan"] = to_document(outcome.plan)
         decision["plan_id"] = plan_id(record.exception_id, record.sequence)
     if record.input.type is InputType.STEP_COMPLETED and stage is Stage.PLAYBOOK:
         decision["steps_plan_id"] = plan_in_force
-        decision["completed"] = [record.input.data["stepOrder"]]
+        decision["completed"] = completed_orders(outcome.steps)
         decision["completed_by"] = record.input.actor
     return decision
+
+
+def completed_orders(steps: Iterable[StepRecord]) -> list[int]:
+    """The orders of the plan's own steps that are done."""
+    return [int(step.path) for step in steps if step.state is StepState.DONE and step.path.isdecimal()]
 
 
 def encode_move(

@@ -20,7 +20,7 @@ from service.domain.plans import PlanStep, ToolCall
 from service.domain.stages import Advance, CallResult, advance, after_call
 from service.domain.stages.tool import PlanMissingError
 from service.engine.batch import Reference
-from service.engine.decisions import encode_move
+from service.engine.decisions import completed_orders, encode_move
 from service.engine.effect_ledger import Permission, judge_effect, lease_until
 from service.engine.failures import Failure
 from service.engine.results import EarlyError, Retry
@@ -78,7 +78,7 @@ class Turn:
         try:
             if loaded.plan_id is None:
                 raise PlanMissingError
-            reached = advance(loaded.record, packs, loaded.plan_id)
+            reached = advance(loaded.record, packs, loaded.plan_id, self.now)
         except PermanentError as error:
             self.failures.append(Failure(reference, error))
             return
@@ -92,9 +92,8 @@ class Turn:
         """Go on from a call's answer."""
         settle = {"settle_key": flight.key, "settle_attempt": flight.attempt, "settle_error": result.error}
         if result.answer is Answer.CONFIRMED:
-            reached = after_call(
-                flight.record, flight.packs, flight.plan_id, flight.step, CallResult("ok", result.output)
-            )
+            answer = CallResult("ok", result.output)
+            reached = after_call(flight.record, flight.packs, flight.plan_id, flight.step, answer, self.now)
             settle |= {"settle_state": "confirmed", "settle_output": result.output}
             self._follow(flight.reference, flight.record, flight.packs, flight.plan_id, reached, settle)
             return
@@ -122,13 +121,17 @@ class Turn:
     ) -> None:
         """Turn how far a plan got into a decision, and a flight if a call is next."""
         decision = encode_move(record, reference.attempt, reached.events, reached.changes)
-        decision |= {"steps_plan_id": plan_id, "completed": reached.completed_steps, "finished": reached.finished}
+        decision |= {
+            "steps_plan_id": plan_id,
+            "completed": completed_orders(reached.steps),
+            "finished": reached.finished,
+        }
         decision |= settle
-        step = reached.call
+        step = next(iter(reached.calls), None)
         if step is None or step.tool_call is None:
             self.decisions.append(decision)
             return
-        key = effect_key(plan_id, step.order)
+        key = effect_key(plan_id, step.path)
         judgement = judge_effect(self.effects.get(key), step.tool_call, self.now)
         if judgement.permission is Permission.SEND:
             self._send(decision, Flight(reference, record, packs, plan_id, step, key, judgement.attempt))
@@ -136,7 +139,7 @@ class Turn:
             self._held(reference, self.effects[key])
         elif judgement.permission is Permission.ADOPT:
             output = self.effects[key].output
-            reached = after_call(record, packs, plan_id, step, CallResult("ok", output))
+            reached = after_call(record, packs, plan_id, step, CallResult("ok", output), self.now)
             self._follow(reference, record, packs, plan_id, reached, settle)
         else:
             cause = "it was sent and its answer is not known; complete the step once you know what the tool did"

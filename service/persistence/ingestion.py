@@ -202,4 +202,4 @@ class Ingestion:
         rows = self._transaction.rows(statements.WAITING_STEP, {"exception_id": str(exception_id)})
         if not rows:
             return None
-        return from_document(rows[0].document).next_step(frozenset(rows[0].completed))
+        return from_document(rows[0].document).next_step({str(order) for order in rows[0].completed})

@@ -19,7 +19,7 @@ from service.domain.exceptions import (
     Stage,
     Status,
 )
-from service.domain.plans import from_document
+from service.domain.plans import StepResult, StepState, from_document
 from service.persistence.statements import stages as sql
 from service.persistence.unit_of_work import Transaction, as_json
 
@@ -165,7 +165,8 @@ def _loaded(row: Row[Any]) -> LoadedException:
         pack_versions=_versions(read.domain_version, read.tenant_version),
         input=_input(read.input_type, read.input_data, read.input_actor),
         plan=None if read.plan is None else from_document(read.plan),
-        completed_steps=frozenset(read.orders or ()),
+        plan_id=read.plan_id,
+        step_results={str(order): _DONE for order in read.orders or ()},
     )
     return LoadedException(record, read.plan_id)
 
@@ -179,5 +180,6 @@ def _input(kind: str | None, data: Mapping[str, Any], actor: str | None) -> Inpu
 
 
 _INGESTED = Input(InputType.INGESTED)
+_DONE = StepResult(StepState.DONE)
 _STATUS = {status.value: status for status in Status}
 _SEVERITY = {severity.value: severity for severity in Severity}

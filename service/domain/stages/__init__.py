@@ -1,6 +1,7 @@
 """The five stages as pure functions of an exception, its packs and the time.
 
-Four decide in one go (`DECIDE`); the tool stage takes turns with the outside world (`advance`, `after_call`).
+Four decide in one go (`DECIDE`); the tool stage takes turns with the outside world (`advance`, `after_call`
+and what follows failures).
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +10,7 @@ from datetime import datetime
 from service.domain.exceptions import ExceptionRecord, Outcome, Stage
 from service.domain.packs.compiled import PackSet
 from service.domain.stages import intake, playbook, policy, triage
-from service.domain.stages.tool import Advance, CallResult, advance, after_call
+from service.domain.stages.tool import Advance, CallResult, advance, after_call, after_failure, after_unknown
 
 DECIDE: Mapping[Stage, Callable[[ExceptionRecord, PackSet, datetime], Outcome]] = {
     Stage.INTAKE: intake.decide,
@@ -19,4 +20,4 @@ DECIDE: Mapping[Stage, Callable[[ExceptionRecord, PackSet, datetime], Outcome]] 
 }
 """What each stage but the tool stage decides."""
 
-__all__ = ["DECIDE", "Advance", "CallResult", "advance", "after_call"]
+__all__ = ["DECIDE", "Advance", "CallResult", "advance", "after_call", "after_failure", "after_unknown"]

@@ -12,7 +12,7 @@ from service.domain.exceptions import ExceptionRecord, InputType, Outcome, Sever
 from service.domain.packs.compiled import PackSet
 from service.domain.packs.naming import UNKNOWN_TYPE
 from service.domain.planning import plan_for
-from service.domain.plans import Plan, PlanStep, StepKind
+from service.domain.plans import SETTLED, Plan, PlanStep, StepKind, StepRecord, StepState
 from service.domain.stages.progress import resolved, step_completed, step_requested
 
 
@@ -52,14 +52,16 @@ def _planned(record: ExceptionRecord, packs: PackSet, now: datetime) -> Outcome:
 
 def _gone_on(record: ExceptionRecord, packs: PackSet) -> Outcome:
     plan, step = _completed_step(record)
-    done = record.completed_steps | {step.order}
+    settled = {path for path, result in record.step_results.items() if result.state in SETTLED} | {step.path}
+    steps = (StepRecord(step.path, StepState.DONE, by=record.input.actor),)
     details = {"by": record.input.actor, **_note(record, packs)}
     events = [step_completed(step, **details)]
-    following = plan.next_step(done)
+    following = plan.next_step(settled)
     if following is None:
-        return Outcome(events=(*events, resolved(plan)), finished=Status.RESOLVED)
+        return Outcome(events=(*events, resolved(plan)), finished=Status.RESOLVED, steps=steps)
     waits = following.kind is StepKind.MANUAL
-    return Outcome(events=(*events, step_requested(following)), finished=Status.PENDING_STEP if waits else None)
+    finished = Status.PENDING_STEP if waits else None
+    return Outcome(events=(*events, step_requested(following)), finished=finished, steps=steps)
 
 
 def _completed_step(record: ExceptionRecord) -> tuple[Plan, PlanStep]:
@@ -68,7 +70,7 @@ def _completed_step(record: ExceptionRecord) -> tuple[Plan, PlanStep]:
     That is a manual step, or a tool's whose effect is unknown until a person has looked.
     """
     order = record.input.data.get("stepOrder")
-    waiting = None if record.plan is None else record.plan.next_step(record.completed_steps)
+    waiting = None if record.plan is None else record.plan.next_step(record.step_results)
     if record.plan is None or waiting is None or waiting.kind is StepKind.INTERNAL:
         raise StepNotWaitingError(order, None)
     if waiting.order != order:

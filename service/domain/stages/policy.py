@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from service.domain.events import EventType, NewEvent
-from service.domain.exceptions import ExceptionRecord, InputType, Outcome, Severity, Status
+from service.domain.exceptions import ApprovalRequest, ExceptionRecord, InputType, Outcome, Severity, Status
 from service.domain.packs.compiled import PackSet
 
 ALLOWED = "allowed"
@@ -33,7 +33,7 @@ def _judged(record: ExceptionRecord, packs: PackSet) -> Outcome:
             NewEvent(EventType.APPROVAL_REQUESTED, {"reasons": list(reasons)}),
         ),
         finished=Status.PENDING_APPROVAL,
-        approval_reason="; ".join(reasons),
+        approval=ApprovalRequest("; ".join(reasons), plan_hash=None),
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from service.domain.exceptions import NO_CHANGES, Changes, ExceptionRecord, Stat
 from service.domain.identifiers import effect_key
 from service.domain.packs.compiled import PackSet
 from service.domain.packs.playbooks import ActionType
-from service.domain.plans import Plan, PlanStep, StepKind
+from service.domain.plans import Plan, PlanStep, StepKind, StepRecord, StepState, Timer
 from service.domain.stages.progress import resolved, step_completed, step_requested
 from service.errors import PermanentError
 
@@ -47,36 +48,83 @@ class CallResult:
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """How far a plan got. Exactly one of `call` and `finished` is set."""
+    """How far a plan got. Nothing is set of `calls`, `finished` and `failure` only while other calls are under way."""
 
     events: tuple[NewEvent, ...]
-    changes: Changes
-    completed_steps: tuple[int, ...]
-    """Orders of the steps that were completed in this turn, in order."""
-    call: PlanStep | None
-    """The external step whose call has to be made now; its ToolExecutionRequested is the last event."""
-    finished: Status | None
+    changes: Changes = NO_CHANGES
+    steps: tuple[StepRecord, ...] = ()
+    """What became of steps in this turn, in order; the caller puts their results into the record."""
+    calls: tuple[PlanStep, ...] = ()
+    """External steps whose calls have to be made now; `planning.resolved_call` gives what is called."""
+    timers: tuple[Timer, ...] = ()
+    finished: Status | None = None
+    failure: PermanentError | None = None
+    """What the plan cannot go on for. The rest of this turn has happened and is written down, then the exception
+    is dead-lettered with it."""
 
 
-def advance(record: ExceptionRecord, packs: PackSet, plan_id: UUID) -> Advance:
+def advance(record: ExceptionRecord, packs: PackSet, plan_id: UUID, now: datetime) -> Advance:  # noqa: ARG001 - timers
     """Go on from the first step that is not done; its StepExecutionRequested is in the log already.
 
     `plan_id` is that of the plan in force: the idempotency keys are derived from it. Raises PlanMissingError.
     """
     turn = _Turn(record, packs, plan_id)
-    step = turn.plan.next_step(record.completed_steps)
+    step = turn.plan.next_step(record.step_results)
     return turn.run(step)
 
 
-def after_call(record: ExceptionRecord, packs: PackSet, plan_id: UUID, step: PlanStep, result: CallResult) -> Advance:
-    """Go on after the tool of `step` confirmed its call. Steps before `step` count as done."""
+def after_call(
+    record: ExceptionRecord,
+    packs: PackSet,
+    plan_id: UUID,
+    step: PlanStep,
+    result: CallResult,
+    now: datetime,  # noqa: ARG001 - timers
+    outstanding: frozenset[str] = frozenset(),  # noqa: ARG001 - groups
+) -> Advance:
+    """Go on after the tool of `step` confirmed its call.
+
+    `outstanding` are the paths of this exception's other calls that are under way.
+    """
     turn = _Turn(record, packs, plan_id)
     assert step.tool_call is not None
     output = packs.redactor.redact_foreign(result.output, record.raw_payload)
     data = {"tool": step.tool_call.tool, "stepOrder": step.order, "status": result.status, "output": summary(output)}
     turn.events.append(NewEvent(EventType.TOOL_EXECUTION_COMPLETED, data))
-    turn.completed.append(step.order)
+    turn.completed.append(StepRecord(step.path, StepState.DONE, output))
     return turn.run(turn.request_after(step))
+
+
+def after_failure(
+    record: ExceptionRecord,  # noqa: ARG001
+    packs: PackSet,  # noqa: ARG001
+    plan_id: UUID,  # noqa: ARG001
+    step: PlanStep,  # noqa: ARG001
+    error: str,  # noqa: ARG001
+    now: datetime,  # noqa: ARG001
+    outstanding: frozenset[str] = frozenset(),  # noqa: ARG001
+) -> Advance | None:
+    """Go on after the call of `step` failed for good; None: the step's `on_failure` says to dead-letter."""
+    return None
+
+
+def after_unknown(
+    record: ExceptionRecord,  # noqa: ARG001
+    packs: PackSet,  # noqa: ARG001
+    plan_id: UUID,  # noqa: ARG001
+    step: PlanStep,
+    error: str,
+    now: datetime,  # noqa: ARG001
+    outstanding: frozenset[str] = frozenset(),
+) -> Advance:
+    """Go on after the call of `step` went out and nobody knows what became of it: a person has to say."""
+    assert step.tool_call is not None
+    data = {"tool": step.tool_call.tool, "stepOrder": step.order, "error": error, "effect": "unknown"}
+    return Advance(
+        events=(NewEvent(EventType.TOOL_EXECUTION_FAILED, data),),
+        steps=(StepRecord(step.path, StepState.UNKNOWN, error=error),),
+        finished=None if outstanding else Status.PENDING_STEP,
+    )
 
 
 def summary(output: Any) -> Any:
@@ -103,7 +151,7 @@ class _Turn:
     plan_id: UUID
     plan: Plan = field(init=False)
     events: list[NewEvent] = field(default_factory=list)
-    completed: list[int] = field(default_factory=list)
+    completed: list[StepRecord] = field(default_factory=list)
     changes: Changes = NO_CHANGES
 
     def __post_init__(self) -> None:
@@ -135,15 +183,16 @@ class _Turn:
     def complete(self, step: PlanStep) -> None:
         """Note an internal step as done."""
         self.events.append(step_completed(step, by="playbook"))
-        self.completed.append(step.order)
+        self.completed.append(StepRecord(step.path, StepState.DONE, by="playbook"))
 
     def _stop(self, call: PlanStep | None = None, finished: Status | None = None) -> Advance:
         if call is not None:
             assert call.tool_call is not None
-            key = effect_key(self.plan_id, call.order)
+            key = effect_key(self.plan_id, call.path)
             data = {"tool": call.tool_call.tool, "stepOrder": call.order, "idempotencyKey": key}
             self.events.append(NewEvent(EventType.TOOL_EXECUTION_REQUESTED, data))
-        return Advance(tuple(self.events), self.changes, tuple(self.completed), call, finished)
+        calls = () if call is None else (call,)
+        return Advance(tuple(self.events), self.changes, tuple(self.completed), calls, finished=finished)
 
 
 def _set_status(turn: _Turn, step: PlanStep) -> Status:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from service.domain.exceptions import (
 )
 from service.domain.identifiers import plan_id
 from service.domain.packs import PackSet, build_pack_set, parse_domain_pack, parse_tenant_pack
+from service.domain.plans import StepRecord
 from service.domain.stages import DECIDE, CallResult, advance, after_call
 
 NOON = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -149,14 +150,14 @@ def walk(record: ExceptionRecord, pack_set: PackSet, output: Any = None, start: 
         if outcome.finished is not None:
             return Walk(tuple(events), record, outcome.finished)
     plan = plan_id(record.exception_id, 1)
-    reached = advance(record, pack_set, plan)
+    reached = advance(record, pack_set, plan, NOON)
     while True:
         events += reached.events
-        record = replace(record, completed_steps=record.completed_steps | set(reached.completed_steps))
-        if reached.call is None:
+        record = recorded(record, reached.steps)
+        if not reached.calls:
             assert reached.finished is not None
             return Walk(tuple(events), record, reached.finished)
-        reached = after_call(record, pack_set, plan, reached.call, CallResult("ok", output))
+        reached = after_call(record, pack_set, plan, reached.calls[0], CallResult("ok", output), NOON)
 
 
 def applied(record: ExceptionRecord, outcome: Outcome) -> ExceptionRecord:
@@ -164,10 +165,13 @@ def applied(record: ExceptionRecord, outcome: Outcome) -> ExceptionRecord:
     columns = ("exception_type", "severity", "confidence", "deadline_at", "raw_payload")
     changed = {name: getattr(outcome.changes, name) for name in columns if _is_set(outcome.changes, name)}
     if outcome.plan is not None:
-        changed |= {"plan": outcome.plan, "completed_steps": frozenset()}
-    if any(event.type == "StepCompleted" for event in outcome.events):
-        changed["completed_steps"] = record.completed_steps | {record.input.data["stepOrder"]}
-    return replace(record, **changed)
+        changed |= {"plan": outcome.plan, "step_results": {}}
+    return recorded(replace(record, **changed), outcome.steps)
+
+
+def recorded(record: ExceptionRecord, steps: Iterable[StepRecord]) -> ExceptionRecord:
+    """The row after a decision that records steps."""
+    return replace(record, step_results={**record.step_results, **{step.path: step.result for step in steps}})
 
 
 def _is_set(changes: Changes, name: str) -> bool:

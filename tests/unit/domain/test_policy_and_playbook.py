@@ -14,7 +14,7 @@ from service.domain.errors import (
 )
 from service.domain.exceptions import ExceptionRecord, Input, InputType, Outcome, Severity, Stage, Status
 from service.domain.packs import PackSet
-from service.domain.plans import Plan, PlanStep, StepKind, ToolCall, from_document, to_document
+from service.domain.plans import Plan, PlanStep, StepKind, StepResult, StepState, ToolCall, from_document, to_document
 from service.domain.redaction import MASK
 from service.domain.stages import DECIDE
 from tests.unit.domain.given import NOON, call_tool, comment, exception, packs, playbook, prose, set_status
@@ -50,7 +50,8 @@ def test_what_no_rule_holds_back_is_allowed() -> None:
 def test_severity_or_doubt_asks_a_person(severity: Severity, confidence: float, reasons: list[str]) -> None:
     outcome = _policy(packs(tenant=_CAREFUL), severity=severity, confidence=confidence)
     assert outcome.finished is Status.PENDING_APPROVAL
-    assert outcome.approval_reason == reasons[0]
+    assert outcome.approval is not None
+    assert outcome.approval.reason == reasons[0]
     assert [(event.type, event.data["reasons"]) for event in outcome.events] == [
         ("PolicyEvaluationCompleted", reasons),
         ("ApprovalRequested", reasons),
@@ -242,7 +243,7 @@ def _with_plan(*kinds: StepKind, done: int = 0, report: object = 1) -> Exception
     steps = tuple(PlanStep(order, f"step {order}", kind, "do") for order, kind in enumerate(kinds, 1))
     return exception(
         plan=Plan("chase", steps),
-        completed_steps=frozenset(range(1, done + 1)),
+        step_results={str(order): StepResult(StepState.DONE) for order in range(1, done + 1)},
         input=Input(InputType.STEP_COMPLETED, {"stepOrder": report, "comment": "done it"}, actor="bob"),
     )
 
