@@ -60,7 +60,8 @@ class Settings(BaseModel):
     rate_limit_per_second: int = Field(default=20_000, ge=1)
     """Exceptions a tenant may POST per second unless its pack says otherwise."""
     pack_cache_seconds: float = Field(default=2.0, ge=0)
-    """How long a process may go on deciding by a pack version after another became active."""
+    """How long an API process may go on by a tenant's rate after a pack with another became active. Decisions never
+    go by an old version: which one is in force is asked for every batch."""
 
     @field_validator("database_url", "database_owner_url")
     @classmethod

@@ -42,7 +42,7 @@ def new_id() -> UUID:
 def build_pipeline(settings: Settings) -> Pipeline:
     """The parts of one worker process. Call it in the process that uses it: connections do not survive a fork."""
     engine = open_engine(settings.database_url, Role.APPLICATION, pool_size=2)
-    packs = PackSource(StoredPacks(), _compiler(settings.pack_variables), settings.pack_cache_seconds)
+    packs = PackSource(StoredPacks(), _compiler(settings.pack_variables))
     client = HttpToolClient(settings.tool_concurrency, EgressGuard(settings.egress_allow))
     return Pipeline(
         engine=engine,

@@ -148,7 +148,6 @@ def list_(tenant: str | None, as_json: bool) -> None:
             "active": entry.active,
             "createdAt": entry.created_at,
             "createdBy": entry.created_by,
-            "activatedAt": entry.activated_at,
             "contentHash": entry.content_hash,
         }
         for entry in entries

@@ -1,17 +1,20 @@
-"""Which packs decide: the tenant's active ones for new work, the recorded versions for work under way."""
+"""Which packs decide: those in force for new work, the recorded versions for work under way."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any, Protocol
 
-from service.domain.exceptions import PackVersions
+from service.domain.exceptions import ExceptionRecord, InputType, PackVersions, Stage
 from service.domain.packs import PackSet
 from service.errors import PermanentError
+from service.persistence.packs import Schedule
 from service.persistence.unit_of_work import Transaction
 
 _KEPT_VERSIONS = 256
+_DECIDED_ANEW = (InputType.INGESTED, InputType.UPDATED)
+"""Inputs that are decided with the packs in force; any other leaves an exception with the packs it was decided with."""
 
 
 class NoActivePackError(PermanentError):
@@ -25,9 +28,9 @@ class NoActivePackError(PermanentError):
 
 
 class PackDocuments(Protocol):
-    """Where pack documents come from; `service.persistence.packs` is the real one."""
+    """Where packs and their activations come from; `service.persistence.packs` is the real one."""
 
-    def active_versions(self, transaction: Transaction, tenants: Iterable[str]) -> Mapping[str, PackVersions]: ...
+    def schedules(self, transaction: Transaction, tenants: Iterable[str]) -> Mapping[str, Schedule]: ...
 
     def documents(
         self, transaction: Transaction, tenant_id: str, versions: PackVersions
@@ -39,36 +42,40 @@ BuildPackSet = Callable[[Mapping[str, Any], Mapping[str, Any], PackVersions], Pa
 
 
 class PackSource:
-    """Compiled packs, kept by version; which version is active is looked up again after `ttl_seconds`."""
+    """Compiled packs, kept by version. Which version decides is not kept: it is asked for every batch.
 
-    def __init__(
-        self,
-        documents: PackDocuments,
-        build: BuildPackSet,
-        ttl_seconds: float,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    An activation that was committed before an exception was received is therefore seen by whoever decides that
+    exception, on any process: the question is asked after the exception was there.
+    """
+
+    def __init__(self, documents: PackDocuments, build: BuildPackSet) -> None:
         self._documents = documents
         self._build = build
-        self._ttl = ttl_seconds
-        self._clock = clock
-        self._active: dict[str, tuple[float, PackVersions]] = {}
         self._compiled: dict[tuple[str, PackVersions], PackSet] = {}
 
-    def active(self, transaction: Transaction, tenants: Iterable[str]) -> dict[str, PackSet]:
-        """The active packs of each tenant that has some, in one statement for those not looked up lately."""
-        now = self._clock()
-        wanted = set(tenants)
-        unknown = sorted(t for t in wanted if t not in self._active or self._active[t][0] <= now)
-        if unknown:
-            for tenant_id in unknown:
-                self._active.pop(tenant_id, None)
-            for tenant_id, versions in self._documents.active_versions(transaction, unknown).items():
-                self._active[tenant_id] = (now + self._ttl, versions)
-        found = {}
-        for tenant_id in wanted & self._active.keys():
-            found[tenant_id] = self.at(transaction, tenant_id, self._active[tenant_id][1])
-        return found
+    def deciding(
+        self, transaction: Transaction, stage: Stage, records: Iterable[ExceptionRecord], now: datetime
+    ) -> list[PackSet | PermanentError]:
+        """The packs that decide each record, in order, or why there are none for it.
+
+        Which are in force is asked at intake, in one statement for all; the stages after it go by the row.
+        """
+        records = list(records)
+        anew = {record.tenant_id for record in records if _decided_anew(stage, record)}
+        schedules = self._documents.schedules(transaction, anew) if anew else {}
+        return [
+            self._found(transaction, record.tenant_id, _versions(stage, record, schedules, now)) for record in records
+        ]
+
+    def _found(
+        self, transaction: Transaction, tenant_id: str, versions: PackVersions | None
+    ) -> PackSet | PermanentError:
+        if versions is None:
+            return NoActivePackError(tenant_id)
+        try:
+            return self.at(transaction, tenant_id, versions)
+        except PermanentError as error:
+            return error
 
     def at(self, transaction: Transaction, tenant_id: str, versions: PackVersions) -> PackSet:
         """The packs of these versions, compiled once per process."""
@@ -79,3 +86,20 @@ class PackSource:
             domain, tenant = self._documents.documents(transaction, tenant_id, versions)
             self._compiled[key] = self._build(domain, tenant, versions)
         return self._compiled[key]
+
+
+def _decided_anew(stage: Stage, record: ExceptionRecord) -> bool:
+    return record.pack_versions is None or (stage is Stage.INTAKE and record.input.type in _DECIDED_ANEW)
+
+
+def _versions(
+    stage: Stage, record: ExceptionRecord, schedules: Mapping[str, Schedule], now: datetime
+) -> PackVersions | None:
+    if not _decided_anew(stage, record):
+        return record.pack_versions
+    # An update is judged as of now: its exception was received long ago, what it says was not.
+    received_at = record.received_at if record.input.type is InputType.INGESTED else now
+    return schedules.get(record.tenant_id, _NOTHING).versions(received_at, now)
+
+
+_NOTHING = Schedule()

@@ -16,7 +16,7 @@ from service.domain.packs import PackSet
 from service.engine.batch import Batch, Reference
 from service.engine.decisions import encode
 from service.engine.failures import Failure, StageFaultError, as_dead_letters
-from service.engine.packs import NoActivePackError, PackSource
+from service.engine.packs import PackSource
 from service.engine.results import EarlyError, Retry, StageResult
 from service.errors import PermanentError, TransientError
 from service.persistence.stages import LoadedException, StageRepository
@@ -76,25 +76,19 @@ class StageRunner:
             rows = repository.load(stage, [r.exception_id for r in batch.references])
             judged = judge_batch(stage, batch, rows)
             attempted = _Attempt(stage, self._decide[stage], now)
-            attempted.all(judged, self._pack_sets(stage, transaction, judged))
+            attempted.all(judged, self._pack_sets(stage, transaction, judged, now))
             survivors = attempted.apply(repository) + judged.onward
             if batch.lane is not None and batch.batch_id is not None and not survivors:
                 repository.batch_done(batch.lane, batch.batch_id)
         early = [Retry(reference, EarlyError(reference)) for reference in judged.early]
         return StageResult(tuple(survivors), tuple(attempted.retries + early))
 
-    def _pack_sets(self, stage: Stage, transaction: Transaction, judged: Judged) -> dict[Reference, PackSet]:
-        """The packs each exception is decided with: active ones at intake, the recorded versions after it."""
-        found: dict[Reference, PackSet] = {}
-        fresh = {r.tenant_id for r, row in judged.work if stage is Stage.INTAKE or row.record.pack_versions is None}
-        active = self._packs.active(transaction, fresh) if fresh else {}
-        for reference, row in judged.work:
-            versions = row.record.pack_versions
-            if stage is not Stage.INTAKE and versions is not None:
-                found[reference] = self._packs.at(transaction, reference.tenant_id, versions)
-            elif reference.tenant_id in active:
-                found[reference] = active[reference.tenant_id]
-        return found
+    def _pack_sets(
+        self, stage: Stage, transaction: Transaction, judged: Judged, now: datetime
+    ) -> dict[Reference, PackSet | PermanentError]:
+        """The packs each exception is decided with: those in force at intake, the recorded versions after it."""
+        deciding = self._packs.deciding(transaction, stage, [row.record for _, row in judged.work], now)
+        return {reference: packs for (reference, _), packs in zip(judged.work, deciding, strict=True)}
 
 
 class _Attempt:
@@ -109,13 +103,14 @@ class _Attempt:
         self._failures: list[Failure] = []
         self.retries: list[Retry] = []
 
-    def all(self, judged: Judged, packs: Mapping[Reference, PackSet]) -> None:
+    def all(self, judged: Judged, packs: Mapping[Reference, PackSet | PermanentError]) -> None:
         """Decide each exception; one that fails does not keep the others from being decided."""
         for reference, loaded in judged.work:
             try:
-                if reference not in packs:
-                    raise NoActivePackError(reference.tenant_id)
-                self._one(reference, loaded, packs[reference])
+                found = packs[reference]
+                if isinstance(found, PermanentError):
+                    raise found
+                self._one(reference, loaded, found)
             except PermanentError as error:
                 self._failures.append(Failure(reference, error))
             except TransientError as error:

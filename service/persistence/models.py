@@ -13,6 +13,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -76,15 +77,58 @@ packs = Table(
     Column("version", Integer, nullable=False),
     Column("content_hash", Text, nullable=False),
     Column("document", JSONB, nullable=False),
-    Column("active", Boolean, nullable=False, server_default=text("false")),
     Column("created_at", TIME, nullable=False, server_default=NOW),
     Column("created_by", Text, nullable=False),
-    Column("activated_at", TIME),
+    Column("comment", Text),
     PrimaryKeyConstraint("tenant_id", "kind", "name", "version"),
     UniqueConstraint("tenant_id", "kind", "name", "content_hash", name="packs_content_once"),
     CheckConstraint("kind IN ('domain', 'tenant')", name="packs_kind_is_known"),
 )
-Index("packs_one_active", packs.c.tenant_id, packs.c.kind, packs.c.name, unique=True, postgresql_where=packs.c.active)
+
+pack_activations = Table(
+    "pack_activations",
+    metadata,
+    Column("tenant_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    # Of a tenant pack: the domain that this version names.
+    Column("domain_name", Text),
+    Column("effective_at", TIME, nullable=False),
+    # In force for everything not decided yet, not only for what is received from its instant on.
+    Column("immediate", Boolean, nullable=False),
+    Column("withdraws", Integer),
+    Column("recorded_at", TIME, nullable=False),
+    Column("recorded_by", Text, nullable=False),
+    Column("comment", Text),
+    # Why it was activated although its tests fail.
+    Column("forced", Text),
+    CheckConstraint("action IN ('activate', 'rollback', 'withdraw')", name="pack_activations_action_is_known"),
+    CheckConstraint("kind IN ('domain', 'tenant')", name="pack_activations_kind_is_known"),
+    ForeignKeyConstraint(
+        ["tenant_id", "kind", "name", "version"],
+        ["packs.tenant_id", "packs.kind", "packs.name", "packs.version"],
+        name="pack_activations_of_a_version",
+    ),
+    PrimaryKeyConstraint("tenant_id", "kind", "name", "number"),
+)
+
+pack_reports = Table(
+    "pack_reports",
+    metadata,
+    Column("tenant_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("report", Text, nullable=False),
+    Column("made_at", TIME, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("document", JSONB, nullable=False),
+    CheckConstraint("report IN ('test', 'backtest')", name="pack_reports_report_is_known"),
+    PrimaryKeyConstraint("tenant_id", "kind", "name", "version", "report"),
+)
 
 exceptions = Table(
     "exceptions",
@@ -222,8 +266,11 @@ plan_steps = Table(
     # What a tool answered is in tool_executions, once.
     Column("output", JSONB),
     Column("error", Text),
+    Column("number", Integer, nullable=False, server_default=text("0")),
     PrimaryKeyConstraint("plan_id", "step"),
-    CheckConstraint("state IN ('started', 'done', 'failed', 'skipped')", name="plan_steps_state_is_known"),
+    CheckConstraint(
+        "state IN ('started', 'unknown', 'done', 'failed', 'skipped')", name="plan_steps_state_is_known"
+    ),
 )
 
 tool_executions = Table(
@@ -355,6 +402,8 @@ TENANT_TABLES = (
     tenants,
     api_keys,
     packs,
+    pack_activations,
+    pack_reports,
     exceptions,
     inputs,
     events,

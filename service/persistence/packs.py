@@ -1,39 +1,36 @@
-"""Packs as stored: versioned documents, content-hashed, of which one of each name is active.
+"""Packs as stored: versioned, content-hashed documents that never change, and the history of their activations.
 
 Documents are stored as they were given; whether they make sense is `service.domain.packs`' judgement, and
-callers make it before they put one here.
+callers make it before they put one here. Which activation is in force is `service.domain.packs.activations`' rule.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from service.domain.exceptions import PackVersions
+from service.domain.packs.activations import Activation, in_force, standing
+from service.domain.packs.documents import PackKind
 from service.domain.packs.hashing import canonical_hash
 from service.errors import PermanentError
 from service.persistence.statements import packs as statements
 from service.persistence.unit_of_work import Transaction, as_json
 
+__all__ = ["TENANT_PACK", "PackKind", "StoredPacks", "activate_pack", "get_pack", "list_packs", "put_pack"]
+
 TENANT_PACK = "tenant"
 """The name under which a tenant's own pack is stored: it has one, whatever domain that names."""
-
-
-class PackKind(StrEnum):
-    """Whose behaviour a pack describes."""
-
-    DOMAIN = "domain"
-    TENANT = "tenant"
 
 
 class PackUnknownError(PermanentError):
     """There is no such version of the pack."""
 
-    def __init__(self, kind: PackKind, name: str, version: int) -> None:
-        super().__init__(f"there is no version {version} of {kind} pack {name!r}; `sentinai packs list` shows them")
+    def __init__(self, kind: PackKind, name: str, version: int | None) -> None:
+        wanted = "version" if version is None else f"version {version}"
+        super().__init__(f"there is no {wanted} of {kind} pack {name!r}; `sentinai packs list` shows them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,58 +53,172 @@ class PackEntry:
     version: int
     content_hash: str
     active: bool
+    """It decides what is received now."""
     created_at: datetime
     created_by: str
-    activated_at: datetime | None
+    comment: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PackVersion:
+    """One version with its document."""
+
+    document: Mapping[str, Any]
+    content_hash: str
+    created_at: datetime
+    created_by: str
+    comment: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A tenant's activations that may decide something now or later, as `activations.standing` orders them."""
+
+    tenant: tuple[Activation, ...] = ()
+    domains: Mapping[str, tuple[Activation, ...]] = field(default_factory=dict)
+    """By domain."""
+
+    def of(self, kind: PackKind, name: str) -> tuple[Activation, ...]:
+        """The activations of one pack."""
+        return self.tenant if kind is PackKind.TENANT else self.domains.get(name, ())
+
+    def versions(self, received_at: datetime, now: datetime) -> PackVersions | None:
+        """The pair that decides what was received at a moment; None: there is none."""
+        tenant = in_force(self.tenant, received_at, now)
+        domain = in_force(self.domains.get(tenant.domain_name or "", ()), received_at, now) if tenant else None
+        return None if tenant is None or domain is None else PackVersions(domain.version, tenant.version)
 
 
 def put_pack(
-    transaction: Transaction, tenant_id: str, kind: PackKind, name: str, document: Mapping[str, Any], by: str
+    transaction: Transaction,
+    tenant_id: str,
+    kind: PackKind,
+    name: str,
+    document: Mapping[str, Any],
+    by: str,
+    comment: str | None = None,
 ) -> StoredVersion:
-    """Store a document as the next version; the same content again is the version it already has."""
+    """Store a document as the next version, a draft; the same content again is the version it already has."""
     key = {"tenant": tenant_id, "kind": kind, "name": name}
     content = {**key, "hash": canonical_hash(document)}
     transaction.rows(statements.LOCK_NAME, key)
     rows = transaction.rows(statements.FIND_CONTENT, content)
     if rows:
-        return StoredVersion(rows[0].version, created=False, active=rows[0].active)
-    rows = transaction.rows(statements.PUT, {**content, "document": as_json(document), "by": by})
+        version: int = rows[0].version
+        return StoredVersion(version, created=False, active=_active(transaction, tenant_id, kind, name) == version)
+    rows = transaction.rows(statements.PUT, {**content, "document": as_json(document), "by": by, "comment": comment})
     return StoredVersion(rows[0].version, created=True, active=False)
 
 
 def activate_pack(
-    transaction: Transaction, tenant_id: str, kind: PackKind, name: str, version: int, now: datetime
-) -> None:
-    """Make a version the one that new decisions are made with. Raises PackUnknownError."""
+    transaction: Transaction,
+    tenant_id: str,
+    kind: PackKind,
+    name: str,
+    version: int,
+    now: datetime,
+    *,
+    at: datetime | None = None,
+    by: str = "system",
+    action: str = "activate",
+    comment: str | None = None,
+    forced: str | None = None,
+) -> int:
+    """Make a version the one that decides: everything not decided yet, or, with `at`, what is received from then on.
+
+    The number of the entry in the pack's history. Raises PackUnknownError.
+    """
     key = {"tenant": tenant_id, "kind": kind, "name": name, "version": version, "now": now}
     transaction.rows(statements.LOCK_NAME, key)
-    transaction.run(statements.DEACTIVATE, key)
-    if transaction.run(statements.ACTIVATE, key) == 0:
+    rows = transaction.rows(
+        statements.RECORD,
+        {
+            **key,
+            "action": action,
+            "effective_at": at or now,
+            "immediate": at is None,
+            "withdraws": None,
+            "by": by,
+            "comment": comment,
+            "forced": forced,
+        },
+    )
+    if not rows:
         raise PackUnknownError(kind, name, version)
+    number: int = rows[0].number
+    return number
 
 
-def list_packs(transaction: Transaction, tenant_id: str | None = None) -> list[PackEntry]:
+def list_packs(
+    transaction: Transaction, tenant_id: str | None = None, kind: PackKind | None = None, name: str | None = None
+) -> list[PackEntry]:
     """Every version of every pack of a tenant, or of all tenants that the transaction sees."""
-    rows = transaction.rows(statements.LIST, {"tenant": tenant_id})
-    return [PackEntry(**{**row._mapping, "kind": PackKind(row.kind)}) for row in rows]
+    rows = transaction.rows(statements.LIST, {"tenant": tenant_id, "kind": kind, "name": name})
+    now = database_now(transaction)
+    schedules = StoredPacks().schedules(transaction, {row.tenant_id for row in rows})
+    entries = []
+    for row in rows:
+        decides = in_force(schedules.get(row.tenant_id, Schedule()).of(PackKind(row.kind), row.name), now, now)
+        active = decides is not None and decides.version == row.version
+        entries.append(PackEntry(**{**row._mapping, "kind": PackKind(row.kind), "active": active}))
+    return entries
 
 
 def get_pack(transaction: Transaction, tenant_id: str, kind: PackKind, name: str, version: int) -> Mapping[str, Any]:
     """The document of one version. Raises PackUnknownError."""
+    return get_version(transaction, tenant_id, kind, name, version).document
+
+
+def get_version(transaction: Transaction, tenant_id: str, kind: PackKind, name: str, version: int) -> PackVersion:
+    """One version. Raises PackUnknownError."""
     rows = transaction.rows(statements.GET, {"tenant": tenant_id, "kind": kind, "name": name, "version": version})
     if not rows:
         raise PackUnknownError(kind, name, version)
-    document: Mapping[str, Any] = rows[0].document
-    return document
+    return PackVersion(**rows[0]._mapping)
+
+
+def newest_version(transaction: Transaction, tenant_id: str, kind: PackKind, name: str) -> int | None:
+    """The number of the newest version; None: there is no such pack."""
+    version: int | None = transaction.rows(statements.NEWEST, {"tenant": tenant_id, "kind": kind, "name": name})[
+        0
+    ].version
+    return version
+
+
+def lock_pack(transaction: Transaction, tenant_id: str, kind: PackKind, name: str) -> None:
+    """Nobody else adds a version or an activation to this pack until the transaction ends."""
+    transaction.rows(statements.LOCK_NAME, {"tenant": tenant_id, "kind": kind, "name": name})
+
+
+def database_now(transaction: Transaction) -> datetime:
+    """The database's clock, which all processes share."""
+    now: datetime = transaction.rows("SELECT clock_timestamp() AS now")[0].now
+    return now
+
+
+def _active(transaction: Transaction, tenant_id: str, kind: PackKind, name: str) -> int | None:
+    now = database_now(transaction)
+    schedule = StoredPacks().schedules(transaction, [tenant_id]).get(tenant_id, Schedule())
+    decides = in_force(schedule.of(kind, name), now, now)
+    return None if decides is None else decides.version
 
 
 class StoredPacks:
-    """Where the engine gets pack documents from."""
+    """Where the engine gets pack documents from, and which of them decide."""
 
-    def active_versions(self, transaction: Transaction, tenants: Iterable[str]) -> dict[str, PackVersions]:
-        """The active versions by tenant, in one query; a tenant without both packs is not in the answer."""
-        rows = transaction.rows(statements.ACTIVE_VERSIONS, {"tenants": sorted(set(tenants))})
-        return {row.tenant_id: PackVersions(row.domain_version, row.tenant_version) for row in rows}
+    def schedules(self, transaction: Transaction, tenants: Iterable[str]) -> dict[str, Schedule]:
+        """What may be in force, by tenant, in one query; a tenant without any activation is not in the answer."""
+        found: dict[str, dict[tuple[str, str], list[Activation]]] = {}
+        for row in transaction.rows(statements.STANDING, {"tenants": sorted(set(tenants))}):
+            activation = Activation(row.number, row.version, row.effective_at, row.immediate, row.domain_name)
+            found.setdefault(row.tenant_id, {}).setdefault((row.kind, row.name), []).append(activation)
+        return {
+            tenant_id: Schedule(
+                tenant=standing(packs.get((PackKind.TENANT, TENANT_PACK), ())),
+                domains={name: standing(ones) for (kind, name), ones in packs.items() if kind == PackKind.DOMAIN},
+            )
+            for tenant_id, packs in found.items()
+        }
 
     def documents(
         self, transaction: Transaction, tenant_id: str, versions: PackVersions

@@ -11,6 +11,8 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from service.domain.exceptions import IN_FLIGHT, WAITING, Status
+from service.domain.packs.activations import in_force
+from service.persistence.packs import StoredPacks, database_now
 from service.persistence.statements import queries as statements
 from service.persistence.unit_of_work import Transaction
 
@@ -139,7 +141,12 @@ def ledgers(transaction: Transaction) -> list[Ledger]:
 
 def tenant_rate(transaction: Transaction, tenant_id: str) -> float | None:
     """The exceptions a second that the tenant's active pack allows; None when it says nothing."""
-    row = _first(transaction, statements.TENANT_RATE, {"tenant": tenant_id})
+    now = database_now(transaction)
+    schedule = StoredPacks().schedules(transaction, [tenant_id]).get(tenant_id)
+    decides = in_force(schedule.tenant, now, now) if schedule else None
+    if decides is None:
+        return None
+    row = _first(transaction, statements.TENANT_RATE, {"tenant": tenant_id, "version": decides.version})
     return row.rate if row else None
 
 

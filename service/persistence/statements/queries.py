@@ -113,5 +113,5 @@ REVISION = "SELECT version_num FROM alembic_version"
 
 TENANT_RATE = """
 SELECT (document->>'rateLimitPerSecond')::float AS rate FROM packs
- WHERE tenant_id = %(tenant)s AND kind = 'tenant' AND active
+ WHERE tenant_id = %(tenant)s AND kind = 'tenant' AND version = %(version)s
 """
