@@ -13,7 +13,7 @@ answered without CEL for every other type, and entirely when it demands nothing 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -87,7 +87,7 @@ class Verdict(Enum):
 class Situation:
     """One exception as conditions see it; the CEL context is built when it is first needed, and once."""
 
-    __slots__ = ("_context", "_deadline_at", "_now", "_reads", "_record", "_severity", "exception_type")
+    __slots__ = ("_context", "_deadline_at", "_now", "_reads", "_record", "_severity", "_tags", "exception_type")
 
     def __init__(
         self,
@@ -97,10 +97,12 @@ class Situation:
         severity: str | None,
         deadline_at: datetime,
         reads: frozenset[str] | None,
+        tags: Callable[[], tuple[str, ...]] | tuple[str, ...] = (),
     ) -> None:
         """Type, severity and deadline are what the asking stage takes them to be, not what the row says.
 
-        `reads` are the payload's keys that the conditions to be judged read, by `keys_read`; None: any.
+        `reads` are the payload's keys that the conditions to be judged read, by `keys_read`; None: any. `tags` are
+        the policy tags, or how to find them when somebody asks.
         """
         self.exception_type = exception_type
         self._record = record
@@ -108,7 +110,20 @@ class Situation:
         self._severity = severity
         self._deadline_at = deadline_at
         self._reads = reads
+        self._tags = tags
         self._context: cel.Context | None = None
+
+    @property
+    def policy_tags(self) -> tuple[str, ...]:
+        """The tags that the packs' rules give this exception."""
+        if callable(self._tags):
+            self._tags = self._tags()
+        return self._tags
+
+    @property
+    def sla_minutes_remaining(self) -> float:
+        """Until its deadline; negative when that is over."""
+        return (self._deadline_at - self._now).total_seconds() / 60
 
     @property
     def context(self) -> cel.Context:
@@ -126,8 +141,8 @@ class Situation:
                     "rawPayload": payload,
                     "entity": record.entity,
                     "ageMinutes": (now - record.received_at).total_seconds() / 60,
-                    "slaMinutesRemaining": (self._deadline_at - now).total_seconds() / 60,
-                    "policyTags": [],
+                    "slaMinutesRemaining": self.sla_minutes_remaining,
+                    "policyTags": list(self.policy_tags),
                 }
             )
         return self._context
@@ -190,10 +205,10 @@ def keys_read(conditions: Iterable[Condition]) -> frozenset[str] | None:
     return keys
 
 
-def unknown_names(condition: Condition) -> list[str]:
-    """Variables and functions that no exception will ever have: to evaluate them fails the exception."""
+def unknown_names(condition: Condition, known: frozenset[str] = VARIABLES) -> list[str]:
+    """Variables and functions that are never there: to evaluate them fails the exception."""
     bound = set(_BINDING_MACRO.findall(condition.source))
-    variables = set(condition.program.variables()) - VARIABLES - bound
+    variables = set(condition.program.variables()) - known - bound
     functions = {name for name in condition.program.functions() if name.isidentifier()} - FUNCTIONS
     return sorted(f"variable {name!r}" for name in variables) + sorted(f"function {name!r}" for name in functions)
 

@@ -19,7 +19,8 @@ from service.domain.packs.naming import normal_name
 from service.domain.packs.parts import Part
 from service.domain.packs.playbooks import ActionType, Match, Step, order_of
 from service.domain.packs.step_checks import Tools, step_faults, step_warnings
-from service.domain.packs.tools import ToolSignature
+from service.domain.packs.tool_checks import tool_faults
+from service.domain.packs.tools import KINDS, ToolSignature, kind_of
 
 Json = Mapping[str, Any]
 _P = TypeVar("_P", bound=Part)
@@ -60,6 +61,10 @@ def domain_faults(document: Json) -> Iterator[Fault]:
         for index, relation in enumerate(_list(_object(entity).get("relations"))):
             if isinstance(relation, str) and relation not in entities:
                 yield Fault(path_of(("entities", str(name), "relations", index)), f"there is no entity {relation!r}")
+    for name, definition in _object(document.get("tools")).items():
+        tool = _valid(KINDS[kind_of(definition)], definition)
+        if tool is not None:
+            yield from tool_faults(path_of(("tools", str(name))), tool)
     yield from _same_names(around)
     yield from _playbook_faults("playbooks", document, around)
 

@@ -11,9 +11,18 @@ from typing import Any
 from pydantic import Field
 
 from service.domain.exceptions import Severity
-from service.domain.packs.parts import Attribute, ConditionText, Minutes, Name, Part, PayloadPath, SeverityName
+from service.domain.packs.parts import (
+    Attribute,
+    ConditionText,
+    HostPattern,
+    Minutes,
+    Name,
+    Part,
+    PayloadPath,
+    SeverityName,
+)
 from service.domain.packs.playbooks import Playbook
-from service.domain.packs.tools import Tool
+from service.domain.packs.tools import AnyTool
 
 DEFAULT_MINUTES_TO_RESOLVE = {
     Severity.CRITICAL: 60.0,
@@ -90,7 +99,7 @@ class DomainPack(Part):
     entities: dict[str, Entity] = Field(default_factory=dict)
     exceptionTypes: dict[str, ExceptionTypeDefinition] = Field(default_factory=dict)
     severityRules: list[SeverityRule] = Field(default_factory=list)
-    tools: dict[Name, Tool] = Field(default_factory=dict)
+    tools: dict[Name, AnyTool] = Field(default_factory=dict)
     playbooks: list[Playbook] = Field(default_factory=list)
     guardrails: Guardrails = Guardrails()
     testSuites: list[SuiteCase] = Field(default_factory=list)
@@ -119,6 +128,15 @@ class RetentionPolicies(Part):
     """Days."""
 
 
+class Egress(Part):
+    """Where the tenant's tools may be called. The operator's settings stand above it."""
+
+    allowHosts: list[HostPattern] = Field(default_factory=list)
+    """`host`, `host:port` or `host:*`; `*.` before a name means every name below it. Nothing else may be called."""
+    allowHttp: bool = False
+    """Whether plain http may be spoken, where the operator allows that too."""
+
+
 class TenantPack(Part):
     """What one tenant does differently from its domain."""
 
@@ -136,3 +154,5 @@ class TenantPack(Part):
     sensitiveFields: list[PayloadPath] = Field(default_factory=list)
     """In addition to the domain's."""
     sla: Sla = Sla()
+    egress: Egress | None = None
+    """Without it, the endpoints of the packs' own tools are what may be called."""

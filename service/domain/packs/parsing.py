@@ -68,11 +68,16 @@ def _told(check: Any, document: Any) -> list[Fault]:
 def _form_faults(error: ValidationError) -> list[Fault]:
     return [
         Fault(
-            path_of(part for part in fault["loc"] if part != "[key]"),
+            path_of(part for part in fault["loc"] if not _is_pydantics(part)),
             _IN_PLAIN_WORDS.get(fault["type"]) or _plain(fault["msg"]),
         )
         for fault in error.errors(include_url=False, include_context=False, include_input=False)
     ]
+
+
+def _is_pydantics(part: str | int) -> bool:
+    """`[key]`, and the tags of tools' kinds: of the validator, not of the document."""
+    return isinstance(part, str) and part.startswith("[") and part.endswith("]")
 
 
 def _plain(message: str) -> str:

@@ -20,6 +20,9 @@ VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 _DOTTED_PATH = re.compile(r"[^.\s\[\]]+(\.[^.\s\[\]]+)*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
+_HOST_PATTERN = re.compile(
+    r"(?:(?:\*\.)?[A-Za-z0-9_]+(?:[.-]+[A-Za-z0-9_]+)*|\[[0-9A-Fa-f:.]+\])(?::(?:[0-9]{1,5}|\*))?"
+)
 
 
 class Part(BaseModel):
@@ -57,6 +60,12 @@ def _is_name(name: str) -> str:
     return name
 
 
+def _is_host_pattern(text: str) -> str:
+    if not _HOST_PATTERN.fullmatch(text):
+        raise ValueError("must be a host, host:port or host:*, with *. before it for every name below")
+    return text
+
+
 def _is_endpoint(url: str) -> str:
     if "{" in VARIABLE.sub("", url) or "}" in VARIABLE.sub("", url):
         raise ValueError("an endpoint holds no templates; give the value as a parameter of the tool")
@@ -75,6 +84,7 @@ ConditionText = Annotated[str, AfterValidator(_is_condition)]
 
 PayloadPath = Annotated[str, AfterValidator(_is_path)]
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_is_name)]
+HostPattern = Annotated[str, Field(max_length=260), AfterValidator(_is_host_pattern)]
 Endpoint = Annotated[str, Field(max_length=2_000), AfterValidator(_is_endpoint)]
 SeverityName = Annotated[Severity, Field(strict=False)]
 Minutes = Annotated[float, Field(gt=0, le=5_256_000, allow_inf_nan=False)]

@@ -14,7 +14,6 @@ from service.domain.pack_suites import run_suites
 from service.domain.packs import build_pack_set, parse_domain_pack, parse_tenant_pack
 from service.domain.packs.models import DEFAULT_MINUTES_TO_RESOLVE, DomainPack, TenantPack
 from service.domain.packs.parts import Part
-from service.domain.packs.tools import Tool
 from tests.unit.domain.given import NOON, VERSIONS, example_packs, exception, walk
 
 _PAGE = (Path(__file__).parents[3] / "docs" / "packs.md").read_text()
@@ -43,7 +42,7 @@ def test_the_body_for_the_capital_markets_pack_does_what_the_page_says() -> None
     assert came.data("PlaybookMatched")["steps"] == 4
 
 
-@pytest.mark.parametrize("part", [DomainPack, TenantPack, Tool])
+@pytest.mark.parametrize("part", [DomainPack, TenantPack])
 def test_every_key_is_on_the_page(part: type[Part]) -> None:
     assert not {key for key in part.model_fields if f"`{key}`" not in _PAGE}
 
