@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 # Two `make` at once must not install into one .venv; where there is no flock, start them one after the other.
 LOCK := $(if $(shell command -v flock),flock .stack/install.lock,)
 
-.PHONY: help install run test test-unit lint types bench bench-transport chaos-transport mutations peer-suites clean
+.PHONY: help install run test test-unit lint types bench bench-transport chaos-transport chaos-effects mutations peer-suites clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make bench      measure throughput and latency"
 	@echo "make bench-transport  compare the Kafka transport with Celery on Redis and kombu's own"
 	@echo "make chaos-transport  kill consumers and brokers under 100,000 messages and judge by what was worked"
+	@echo "make chaos-effects  kill workers at every moment of 200 tool calls and judge the effect ledger"
 	@echo "make mutations  take guards out one at a time and see their tests fail"
 	@echo "make peer-suites  run kombu's and Celery's own integration suites on the Kafka transport"
 	@echo "make clean      end the stacks of this clone and delete what was made (caches of the user stay)"
@@ -61,6 +62,9 @@ bench: install
 
 chaos-transport: install
 	@$(BIN)/python -m tests.chaos.transport $(CHAOS_ARGS)
+
+chaos-effects: install
+	@$(BIN)/python -m tests.chaos.effects $(CHAOS_ARGS)
 
 bench-transport: install
 	@$(BIN)/python -m tests.benchmarks.transport $(BENCH_ARGS)
