@@ -7,26 +7,15 @@ decided. Nothing is bent for a case: one that expects what the pack does not say
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from service.domain.exceptions import (
-    Changes,
-    ExceptionRecord,
-    Input,
-    InputType,
-    Json,
-    Outcome,
-    PackVersions,
-    Stage,
-    Status,
-)
+from service.domain.dry_run import dry_run
+from service.domain.exceptions import ExceptionRecord, Input, InputType, Json, PackVersions, Stage, Status
 from service.domain.packs import DomainPack, PackSet, TenantPack, build_pack_set
 from service.domain.packs.models import EXPECTABLE, SuiteCase, SuiteInput
-from service.domain.stages import DECIDE
-from service.errors import PermanentError
 
 _NOBODY = UUID(int=0)
 
@@ -82,41 +71,19 @@ def _as_expected(key: str, expected: Any, actual: Json) -> bool:
 
 
 def _decided(record: ExceptionRecord, packs: PackSet, now: datetime) -> dict[str, Any]:
-    """Take an exception to its plan or its failure; the plan is made even where a person has to approve it first."""
-    actual: dict[str, Any] = {"status": None, "error": None}
-    try:
-        for stage, decide in DECIDE.items():
-            outcome = decide(record, packs, now)
-            record = _applied(record, outcome.changes)
-            _note(actual, stage, record, outcome)
-            if outcome.finished is not None and actual["status"] is None:
-                actual["status"] = outcome.finished.value
-    except PermanentError as error:
-        actual["error"] = str(error)
+    """What a case can expect something of; keys that were not reached are not there."""
+    run = dry_run(record, packs, now)
+    actual: dict[str, Any] = {
+        "status": None if run.status is None else run.status.value,
+        "error": None if run.error is None else str(run.error),
+        "exceptionType": run.record.exception_type,
+    }
+    actual |= {key: run.triage[key] for key in ("exceptionType", "severity", "confidence", "by") if key in run.triage}
+    if run.decision is not None:
+        actual["decision"] = run.decision
+    if run.plan is not None or run.error is None:
+        actual["playbook"] = None if run.plan is None else run.plan.playbook
     return actual
-
-
-def _note(actual: dict[str, Any], stage: Stage, record: ExceptionRecord, outcome: Outcome) -> None:
-    data = outcome.events[0].data
-    match stage:
-        case Stage.TRIAGE:
-            actual.update({key: data[key] for key in ("exceptionType", "severity", "confidence", "by")})
-        case Stage.POLICY:
-            actual["decision"] = data["decision"]
-        case Stage.PLAYBOOK:
-            actual["playbook"] = None if outcome.plan is None else outcome.plan.playbook
-        case _:
-            actual["exceptionType"] = record.exception_type
-
-
-def _applied(record: ExceptionRecord, changes: Changes) -> ExceptionRecord:
-    return replace(
-        record,
-        exception_type=changes.exception_type or record.exception_type,
-        severity=changes.severity or record.severity,
-        confidence=record.confidence if changes.confidence is None else changes.confidence,
-        deadline_at=changes.deadline_at or record.deadline_at,
-    )
 
 
 def _record(given: SuiteInput, packs: PackSet, now: datetime) -> ExceptionRecord:
