@@ -53,6 +53,11 @@ class Settings(BaseModel):
     """HTTP calls one worker process makes at once."""
     egress_allow: tuple[str, ...] = ()
     """host:port pairs that tools may be called on although they are private or plain http (demo tool server)."""
+    egress_hosts: tuple[str, ...] = ()
+    """The only hosts beside these that any tenant's tools may be called on; empty: all that are public. Entries are
+    `host`, `host:port` or `host:*`; `*.` before a name means every name below it."""
+    egress_require_list: bool = False
+    """Whether a tenant whose pack has no `egress.allowHosts` may call nothing."""
     secrets_directory: Path | None = None
     """Folder of `secret://file/…`: packs read `shared/` and `tenants/<tenant>/` of it, settings the rest."""
     pack_variables: Mapping[str, str] = Field(default_factory=dict)
@@ -74,7 +79,7 @@ class Settings(BaseModel):
             raise ValueError(f"must start with postgresql://, not {parts.scheme}://")
         return urlunsplit(parts._replace(scheme="postgresql"))
 
-    @field_validator("egress_allow", mode="before")
+    @field_validator("egress_allow", "egress_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -23,10 +23,13 @@ from service.engine.packs import BuildPackSet, PackSource
 from service.engine.pipeline import Pipeline
 from service.engine.runner import StageRunner
 from service.engine.tool_stage import ToolStageRunner
+from service.errors import ConfigurationError
 from service.persistence.database import Role, connect_listener, open_engine
 from service.persistence.packs import StoredPacks
+from service.secrets import build_secrets, mask_log_records
 from service.settings import Settings
 from service.tools import EgressGuard, HttpToolClient
+from service.tools.masking import MaskingToolClient
 
 
 def utc_now() -> datetime:
@@ -43,7 +46,9 @@ def build_pipeline(settings: Settings) -> Pipeline:
     """The parts of one worker process. Call it in the process that uses it: connections do not survive a fork."""
     engine = open_engine(settings.database_url, Role.APPLICATION, pool_size=2)
     packs = PackSource(StoredPacks(), _compiler(settings.pack_variables))
-    client = HttpToolClient(settings.tool_concurrency, EgressGuard(settings.egress_allow))
+    secrets = build_secrets(os.environ, settings.secrets_directory)
+    mask_log_records(secrets.known)
+    client = MaskingToolClient(HttpToolClient(settings.tool_concurrency, egress_guard(settings)), secrets.known)
     return Pipeline(
         engine=engine,
         deciding=StageRunner(engine, packs, DECIDE, utc_now),
@@ -51,6 +56,14 @@ def build_pipeline(settings: Settings) -> Pipeline:
         clock=utc_now,
         close=client.close,
     )
+
+
+def egress_guard(settings: Settings) -> EgressGuard:
+    """The guard that every outgoing call passes. Raises ConfigurationError for an entry that is no host."""
+    try:
+        return EgressGuard(settings.egress_allow, settings.egress_hosts, require_list=settings.egress_require_list)
+    except ValueError as error:
+        raise ConfigurationError(f"SENTINAI_EGRESS_ALLOW or SENTINAI_EGRESS_HOSTS: {error}") from None
 
 
 def build_dispatcher(settings: Settings, app: Celery) -> Dispatcher:

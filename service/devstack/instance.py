@@ -147,7 +147,9 @@ class Instance:
         if tool_server is not None:
             variables["SENTINAI_TOOL_SERVER_URL"] = tool_server
             variables["SENTINAI_PACK_VARIABLES"] = f"toolServerUrl={tool_server}"
+            # Exactly this one and nothing else, public or not.
             variables["SENTINAI_EGRESS_ALLOW"] = self.address("tool-server")
+            variables["SENTINAI_EGRESS_HOSTS"] = self.address("tool-server")
         return variables
 
 

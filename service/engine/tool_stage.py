@@ -23,6 +23,7 @@ from service.engine.runner import Clock, judge_batch
 from service.persistence.stages import StageRepository
 from service.persistence.unit_of_work import Transaction, unit_of_work
 from service.tools.calls import PreparedCall, ToolClient, ToolResult
+from service.tools.egress import rules_of
 
 SLICE = 200
 """Exceptions whose calls are under way together: the most effects one killed worker leaves in doubt."""
@@ -56,7 +57,7 @@ class ToolStageRunner:
         while flights:
             following: list[Flight] = []
             by_key = {flight.key: flight for flight in flights}
-            calls = [PreparedCall(f.key, f.reference.tenant_id, f.call) for f in flights]
+            calls = [PreparedCall(f.key, f.reference.tenant_id, f.call, rules_of(f.packs.tenant)) for f in flights]
             for group in self._client.results(calls):
                 landed = [(by_key[result.key], result) for result in group]
                 onward, failed = self._land(landed)

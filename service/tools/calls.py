@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from service.domain.plans import ToolCall
+from service.tools.egress import NO_RULES, EgressRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class PreparedCall:
     """The idempotency key: the same on every delivery."""
     tenant_id: str
     call: ToolCall
+    egress: EgressRules = NO_RULES
+    """What the tenant's pack says about where its tools may be called."""
 
 
 class Answer(Enum):

@@ -122,6 +122,7 @@ class _Exchange:
             keepalive_timeout=KEEP_ALIVE_SECONDS,
             ttl_dns_cache=NAME_CACHE_SECONDS,
             resolver=GuardedResolver(self._egress),
+            socket_factory=self._egress.open_socket,
         )
         return ClientSession(
             connector=connector, headers=_HEADERS, cookie_jar=DummyCookieJar(), auto_decompress=False, trust_env=False
@@ -169,7 +170,7 @@ class _Exchange:
                 arrivals.add(request.results(reply, time.monotonic() - began, datetime.now(UTC)))
 
     async def _send(self, request: Request) -> Reply:
-        url: URL = self._checked(request.url)
+        url: URL = self._checked(request.url, request.calls[0].egress)
         total = request.timeout_seconds
         async with self._session.request(
             request.method,

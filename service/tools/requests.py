@@ -29,6 +29,7 @@ from service.tools.answers import (
     unreadable,
 )
 from service.tools.calls import Answer, PreparedCall, ToolResult
+from service.tools.egress import EgressRules
 
 ITEMS_PER_REQUEST = 100
 """The most items of one batch request: large enough that HTTP costs little per item."""
@@ -111,14 +112,14 @@ class Request:
 
 def plan_requests(calls: Iterable[PreparedCall]) -> Iterator[Request]:
     """The requests that make these calls: batches by tenant, tool and URL, and the rest one by one."""
-    batches: dict[tuple[str, str, str], list[PreparedCall]] = {}
+    batches: dict[tuple[str, str, str, EgressRules], list[PreparedCall]] = {}
     for call in calls:
         url = call.call.batch_url
         if url is None:
             yield Request(call.call.url, (call,), batched=False)
         else:
-            batches.setdefault((call.tenant_id, call.call.tool, url), []).append(call)
-    for (_, _, url), members in batches.items():
+            batches.setdefault((call.tenant_id, call.call.tool, url, call.egress), []).append(call)
+    for (_, _, url, _), members in batches.items():
         for start in range(0, len(members), ITEMS_PER_REQUEST):
             yield Request(url, tuple(members[start : start + ITEMS_PER_REQUEST]), batched=True)
 
