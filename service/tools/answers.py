@@ -4,6 +4,9 @@
 | ---------------------------------------------------------- | ------------------- | --------------- |
 | 2xx with a JSON object, `null`, or no body                 | CONFIRMED           | CONFIRMED       |
 | 2xx whose body is too large or not a JSON object           | UNANSWERED          | PERMANENT       |
+| 2xx of which `success` is false, by `onFalse`              | PERMANENT/TRANSIENT | the same        |
+| 2xx of which `success` cannot be told                      | UNANSWERED          | PERMANENT       |
+| 2xx of a webhook's receiver, whatever it says              | CONFIRMED           | CONFIRMED       |
 | refused by the egress guard, unknown certificate, bad URL  | PERMANENT           | PERMANENT       |
 | no connection (name, refused, connect timeout)             | TRANSIENT           | TRANSIENT       |
 | 408, 425, 429, 503                                         | TRANSIENT           | TRANSIENT       |
@@ -25,7 +28,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -33,9 +36,10 @@ from typing import Any
 import orjson
 
 from service.tools.calls import Answer, PreparedCall, ToolResult
+from service.tools.shaping import AnswerUnusableError, picked, says_done
 
-OUTPUT_LIMIT_BYTES = 64 * 1024
-"""The most JSON one call's output may have; it is kept with the effect and in the event log."""
+OUTPUT_LIMIT_BYTES = 1024 * 1024
+"""The most JSON one call's output may have; a large one is stored once and referred to."""
 
 _NOT_WORKED = frozenset({408, 425, 429, 503})
 _NEVER = frozenset({501, 505})
@@ -54,6 +58,7 @@ class Reply:
     body: bytes | None
     """None when it was larger than allowed."""
     retry_after: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class UnreadableReplyError(ValueError):
@@ -82,6 +87,11 @@ def not_sent(call: PreparedCall, cause: str, duration: float) -> ToolResult:
     """The result of a call for which there was no connection."""
     error = f"tool {call.call.tool!r} could not be reached ({cause})"
     return ToolResult(call.key, Answer.TRANSIENT, error=error, duration_seconds=duration)
+
+
+def held_back(call: PreparedCall, reason: str) -> ToolResult:
+    """The result of a call that did not leave, because a limit of calls under way was reached."""
+    return ToolResult(call.key, Answer.NOT_SENT, error=reason)
 
 
 def not_allowed(call: PreparedCall, cause: str) -> ToolResult:
@@ -129,17 +139,19 @@ def require_storable(body: bytes) -> None:
 
 def json_object(body: bytes | None) -> Mapping[str, Any] | None:
     """The JSON object of a body; None when it is empty or `null`. Raises UnreadableReplyError."""
-    if body is None:
-        raise UnreadableReplyError("is too large")
-    if not body:
-        return None
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise UnreadableReplyError("is not JSON") from None
+    value = _json(body)
     if value is not None and not isinstance(value, dict):
         raise UnreadableReplyError("is not a JSON object")
     return value
+
+
+def _json(body: bytes | None) -> Any:
+    if body is None:
+        raise UnreadableReplyError("is too large")
+    try:
+        return orjson.loads(body) if body else None
+    except orjson.JSONDecodeError:
+        raise UnreadableReplyError("is not JSON") from None
 
 
 def retry_after_seconds(header: str | None, now: datetime) -> float | None:
@@ -158,12 +170,40 @@ def retry_after_seconds(header: str | None, now: datetime) -> float | None:
 
 
 def _confirmed(call: PreparedCall, reply: Reply, duration: float) -> ToolResult:
+    if call.call.kind == "webhook":
+        return ToolResult(call.key, Answer.CONFIRMED, {"status": reply.status}, duration_seconds=duration)
+    options = call.call.options
+    if "success" in options or "response" in options:
+        return _by_definition(call, reply, duration)
     try:
         require_storable(reply.body or b"")
         output = json_object(reply.body)
     except UnreadableReplyError as error:
         return unreadable(call, str(error), duration)
     return ToolResult(call.key, Answer.CONFIRMED, output=output, duration_seconds=duration)
+
+
+def _by_definition(call: PreparedCall, reply: Reply, duration: float) -> ToolResult:
+    """The result of a 2xx answer where the tool's definition says what success is, or what the output."""
+    options = call.call.options
+    try:
+        body = _json(reply.body)
+        if not says_done(call, reply.status, reply.headers, body):
+            return _says_not_done(call, reply, duration)
+        fields = options.get("response")
+        output = body if fields is None else picked(fields, reply.status, reply.headers, body)
+        if output is not None and not isinstance(output, dict):
+            raise UnreadableReplyError("is not a JSON object")
+        require_storable(orjson.dumps(output))
+    except (UnreadableReplyError, AnswerUnusableError) as error:
+        return unreadable(call, str(error), duration)
+    return ToolResult(call.key, Answer.CONFIRMED, output=output, duration_seconds=duration)
+
+
+def _says_not_done(call: PreparedCall, reply: Reply, duration: float) -> ToolResult:
+    answer = Answer.TRANSIENT if call.call.options.get("onFalse") == "retry" else Answer.PERMANENT
+    error = f"tool {call.call.tool!r} answered {reply.status}, but its `success` is not true of the answer"
+    return ToolResult(call.key, answer, error=error, duration_seconds=duration)
 
 
 def _answer_of(status: int, idempotent: bool) -> Answer:

@@ -49,7 +49,7 @@ class ToolResult:
     key: str
     answer: Answer
     output: Mapping[str, Any] | None = None
-    """What a CONFIRMED call returned; None when the tool returned nothing. At most 64 KiB of JSON."""
+    """What a CONFIRMED call returned; None when the tool returned nothing. At most 1 MiB of JSON."""
     error: str | None = None
     """For people, when not CONFIRMED: never a secret, a parameter or the body of an answer."""
     retry_after_seconds: float | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -31,9 +31,12 @@ from aiohttp import (
 from yarl import URL
 
 from service.errors import PermanentError
-from service.tools.answers import Reply, not_allowed, not_sent, unanswered
+from service.secrets import KnownSecrets, Secrets
+from service.tools.answers import Reply, held_back, not_allowed, not_sent, unanswered
 from service.tools.calls import PreparedCall, ToolResult
 from service.tools.egress import EgressGuard, GuardedResolver
+from service.tools.kinds import CallKind, Kinds, no_kinds
+from service.tools.limits import CallSlots, NoFreeSlotError
 from service.tools.requests import Request, plan_requests
 
 GROUP_SECONDS = 0.05
@@ -57,16 +60,28 @@ _HEADERS = {
     "User-Agent": "SentinAI",
 }
 
+_OVER_HTTP = frozenset({"http", "webhook"})
+
+NO_SECRETS = Secrets({}, KnownSecrets())
+"""Resolves no reference at all."""
+
 Groups = SimpleQueue[list[ToolResult] | None]
 
 
 class HttpToolClient:
-    """A ToolClient over HTTP, for one caller at a time; `concurrency` requests are under way at once."""
+    """A ToolClient over HTTP, for any number of callers; `slots` says how many requests are under way at once.
 
-    def __init__(self, concurrency: int, egress: EgressGuard) -> None:
+    Calls of other kinds it hands to theirs, in the same loop and under the same limits.
+    """
+
+    def __init__(
+        self, slots: CallSlots, egress: EgressGuard, secrets: Secrets = NO_SECRETS, kinds: Kinds = no_kinds
+    ) -> None:
         """Opens nothing yet, so it may be made before a fork."""
-        self._concurrency = concurrency
+        self._slots = slots
         self._egress = egress
+        self._secrets = secrets
+        self._kinds = kinds
         self._exchange: _Exchange | None = None
         self._pid = 0
 
@@ -89,16 +104,19 @@ class HttpToolClient:
 
     def _running_exchange(self) -> _Exchange:
         if self._exchange is None or self._pid != os.getpid():
-            self._exchange, self._pid = _Exchange(self._concurrency, self._egress), os.getpid()
+            self._exchange = _Exchange(self._slots, self._egress, self._secrets, self._kinds())
+            self._pid = os.getpid()
         return self._exchange
 
 
 class _Exchange:
     """The loop, its thread and its session. The coroutines run in that thread, the rest in the caller's."""
 
-    def __init__(self, concurrency: int, egress: EgressGuard) -> None:
-        self._concurrency = concurrency
+    def __init__(self, slots: CallSlots, egress: EgressGuard, secrets: Secrets, kinds: Mapping[str, CallKind]) -> None:
+        self._slots = slots
         self._egress = egress
+        self._secrets = secrets
+        self._kinds = kinds
         self._checked = lru_cache(maxsize=URL_CACHE_SIZE)(egress.checked)
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="tool-calls", daemon=True)
@@ -115,10 +133,13 @@ class _Exchange:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(CLOSE_SECONDS)
         self._loop.close()
+        for kind in self._kinds.values():
+            kind.close()
 
     async def _open(self) -> ClientSession:
         connector = TCPConnector(
-            limit=self._concurrency,
+            # The slots bound the connections. A bound here would let the time limit run while a call waits for one.
+            limit=0,
             keepalive_timeout=KEEP_ALIVE_SECONDS,
             ttl_dns_cache=NAME_CACHE_SECONDS,
             resolver=GuardedResolver(self._egress),
@@ -137,23 +158,26 @@ class _Exchange:
 
     async def _work(self, calls: Sequence[PreparedCall], groups: Groups) -> None:
         arrivals = _Arrivals(self._loop, groups)
-        waiting = plan_requests({call.key: call for call in calls}.values())
         try:
-            async with asyncio.TaskGroup() as workers:
-                for _ in range(min(self._concurrency, len(calls))):
-                    workers.create_task(self._perform_all(waiting, arrivals))
+            async with asyncio.TaskGroup() as requests:
+                once = {call.key: call for call in calls}.values()
+                for request in plan_requests(call for call in once if call.call.kind in _OVER_HTTP):
+                    requests.create_task(self._perform(request, arrivals))
+                for call in once:
+                    if call.call.kind not in _OVER_HTTP:
+                        requests.create_task(self._hand_on(call, arrivals))
         finally:
             arrivals.end()
-
-    async def _perform_all(self, waiting: Iterator[Request], arrivals: _Arrivals) -> None:
-        for request in waiting:
-            await self._perform(request, arrivals)
 
     async def _perform(self, request: Request, arrivals: _Arrivals) -> None:
         """One request and its results. Every way it can end becomes a result of each of its calls."""
         began = time.monotonic()
         try:
-            reply = await self._send(request)
+            async with self._slots.slot(request.calls[0]):
+                began = time.monotonic()
+                reply = await self._send(request)
+        except NoFreeSlotError as error:
+            arrivals.add([held_back(call, str(error)) for call in request.calls])
         except (PermanentError, InvalidURL, ClientConnectorCertificateError) as error:
             arrivals.add([not_allowed(call, _said(error)) for call in request.calls])
         except (ClientConnectorError, ConnectionTimeoutError) as error:
@@ -169,19 +193,41 @@ class _Exchange:
             if not halves:
                 arrivals.add(request.results(reply, time.monotonic() - began, datetime.now(UTC)))
 
+    async def _hand_on(self, call: PreparedCall, arrivals: _Arrivals) -> None:
+        """A call of another kind, and its result, however it ends."""
+        kind = self._kinds.get(call.call.kind)
+        try:
+            if kind is None:
+                arrivals.add([not_allowed(call, f"tools of kind {call.call.kind!r} are not set up here")])
+                return
+            async with self._slots.slot(call):
+                result = await kind.perform(call)
+        except NoFreeSlotError as error:
+            result = held_back(call, str(error))
+        except PermanentError as error:
+            result = not_allowed(call, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever one call meets, its batch goes on
+            result = unanswered(call, type(error).__name__, 0.0)
+        arrivals.add([result])
+
     async def _send(self, request: Request) -> Reply:
         url: URL = self._checked(request.url, request.calls[0].egress)
+        outgoing = request.outgoing(self._secrets, datetime.now(UTC))
+        if outgoing.path is not None:
+            url = url.with_path(url.raw_path.rstrip("/") + outgoing.path, encoded=True)
+        if outgoing.query is not None:
+            url = url.update_query(outgoing.query)
         total = request.timeout_seconds
         async with self._session.request(
             request.method,
             url,
-            data=request.body(),
-            headers=request.headers(),
+            data=outgoing.body,
+            headers=outgoing.headers,
             allow_redirects=False,
             timeout=ClientTimeout(total=total, connect=total * CONNECT_SHARE),
         ) as response:
             body = await _read(response, request.reply_limit_bytes)
-            return Reply(response.status, body, response.headers.get("Retry-After"))
+            return Reply(response.status, body, response.headers.get("Retry-After"), response.headers)
 
 
 class _Arrivals:

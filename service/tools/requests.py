@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from service.errors import PermanentError
+from service.secrets import Secrets
 from service.tools.answers import (
     OUTPUT_LIMIT_BYTES,
     Reply,
@@ -30,16 +30,16 @@ from service.tools.answers import (
 )
 from service.tools.calls import Answer, PreparedCall, ToolResult
 from service.tools.egress import EgressRules
+from service.tools.shaping import Outgoing, UnsendableCallError, add_auth, json_body, own_headers, shaped
 
 ITEMS_PER_REQUEST = 100
 """The most items of one batch request: large enough that HTTP costs little per item."""
 
+BATCH_REPLY_LIMIT_BYTES = 16 * 1024 * 1024
+"""The largest answer to a batch that is read, whatever its items might have."""
+
 _METHODS = frozenset({"DELETE", "GET", "PATCH", "POST", "PUT"})
 _BLAMES_THE_CONTENT = frozenset({400, 413, 422})
-
-
-class UnsendableCallError(PermanentError):
-    """A call from which no HTTP request can be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +68,24 @@ class Request:
     @property
     def reply_limit_bytes(self) -> int:
         """The largest body that is read."""
-        return OUTPUT_LIMIT_BYTES * len(self.calls)
+        return min(OUTPUT_LIMIT_BYTES * len(self.calls), BATCH_REPLY_LIMIT_BYTES)
 
-    def headers(self) -> dict[str, str]:
-        """The headers that differ from request to request."""
+    def outgoing(self, secrets: Secrets, now: datetime) -> Outgoing:
+        """What is sent. Raises UnsendableCallError, SecretUnavailableError."""
         first = self.calls[0]
         if self.batched:
-            return {"X-Tenant-Id": first.tenant_id}
-        return {"X-Tenant-Id": first.tenant_id, "Idempotency-Key": first.key}
+            return self._outgoing_batch(first, secrets)
+        if first.call.options:
+            return shaped(first, secrets, now)
+        headers = {"X-Tenant-Id": first.tenant_id, "Idempotency-Key": first.key}
+        return Outgoing(json_body(first.call.parameters), headers)
 
-    def body(self) -> bytes:
-        """The JSON body. Raises UnsendableCallError when a parameter has no JSON form."""
+    def _outgoing_batch(self, first: PreparedCall, secrets: Secrets) -> Outgoing:
         items = [{"idempotencyKey": call.key, "parameters": call.call.parameters} for call in self.calls]
-        try:
-            return orjson.dumps({"items": items} if self.batched else items[0]["parameters"])
-        except orjson.JSONEncodeError:
-            raise UnsendableCallError("a parameter has no JSON form; correct the step in the pack") from None
+        headers = own_headers(first.tenant_id, first.call.options, {})
+        query: dict[str, str] = {}
+        add_auth(first.call.options.get("auth"), first.tenant_id, secrets, headers, query)
+        return Outgoing(json_body({"items": items}), headers, query=query or None)
 
     def divided_after(self, reply: Reply) -> tuple[Request, ...]:
         """The halves to send instead, when the tool refused the batch for something in it; else nothing.
@@ -112,14 +114,16 @@ class Request:
 
 def plan_requests(calls: Iterable[PreparedCall]) -> Iterator[Request]:
     """The requests that make these calls: batches by tenant, tool and URL, and the rest one by one."""
-    batches: dict[tuple[str, str, str, EgressRules], list[PreparedCall]] = {}
+    batches: dict[tuple[str, str, str, EgressRules, bytes], list[PreparedCall]] = {}
     for call in calls:
         url = call.call.batch_url
         if url is None:
             yield Request(call.call.url, (call,), batched=False)
         else:
-            batches.setdefault((call.tenant_id, call.call.tool, url, call.egress), []).append(call)
-    for (_, _, url, _), members in batches.items():
+            # Two versions of a pack may say differently who calls: their items do not go together.
+            options = orjson.dumps(call.call.options) if call.call.options else b""
+            batches.setdefault((call.tenant_id, call.call.tool, url, call.egress, options), []).append(call)
+    for (_, _, url, _, _), members in batches.items():
         for start in range(0, len(members), ITEMS_PER_REQUEST):
             yield Request(url, tuple(members[start : start + ITEMS_PER_REQUEST]), batched=True)
 

@@ -46,6 +46,7 @@ def tool_call(name: str, tool: Tool, parameters: Mapping[str, Any]) -> ToolCall:
         batch_url=None if http is None else http.batchEndpoint,
         kind=tool.kind.value,
         options=tool.options,
+        max_concurrency=tool.maxConcurrency,
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 from service.domain.plans import ToolCall
 from service.tools.answers import OUTPUT_LIMIT_BYTES, Reply
 from service.tools.calls import Answer, PreparedCall
+from service.tools.http_client import NO_SECRETS
 from service.tools.requests import ITEMS_PER_REQUEST, Request, UnsendableCallError, plan_requests
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -90,7 +91,7 @@ def test_a_batch_refused_for_its_content_is_divided_until_the_bad_item_is_alone(
 def test_what_cannot_be_sent_says_so() -> None:
     strange = PreparedCall("1", "A", ToolCall("settle", "https://t.example", {"amount": 1 << 70}))
     with pytest.raises(UnsendableCallError, match="no JSON form"):
-        Request("https://t.example", (strange,), batched=False).body()
+        Request("https://t.example", (strange,), batched=False).outgoing(NO_SECRETS, NOW)
     traced = PreparedCall("1", "A", ToolCall("settle", "https://t.example", {}, method="TRACE"))
     with pytest.raises(UnsendableCallError, match="TRACE"):
         _ = Request("https://t.example", (traced,), batched=False).method
