@@ -29,6 +29,7 @@ from service.persistence.packs import StoredPacks
 from service.secrets import build_secrets, mask_log_records
 from service.settings import Settings
 from service.tools import EgressGuard, HttpToolClient
+from service.tools.limits import CallLimits, CallSlots
 from service.tools.masking import MaskingToolClient
 
 
@@ -46,9 +47,10 @@ def build_pipeline(settings: Settings) -> Pipeline:
     """The parts of one worker process. Call it in the process that uses it: connections do not survive a fork."""
     engine = open_engine(settings.database_url, Role.APPLICATION, pool_size=2)
     packs = PackSource(StoredPacks(), _compiler(settings.pack_variables))
+    slots = CallSlots(_call_limits(settings))
     secrets = build_secrets(os.environ, settings.secrets_directory)
     mask_log_records(secrets.known)
-    client = MaskingToolClient(HttpToolClient(settings.tool_concurrency, egress_guard(settings)), secrets.known)
+    client = MaskingToolClient(HttpToolClient(slots, egress_guard(settings)), secrets.known)
     return Pipeline(
         engine=engine,
         deciding=StageRunner(engine, packs, DECIDE, utc_now),
@@ -82,6 +84,15 @@ def build_dispatcher(settings: Settings, app: Celery) -> Dispatcher:
         batches_in_flight=settings.batches_in_flight,
         renew_every_seconds=settings.lane_lease_seconds / 3,
         chores=(HeldWork(engine),),
+    )
+
+
+def _call_limits(settings: Settings) -> CallLimits:
+    return CallLimits(
+        per_tool=settings.single_tool_concurrency,
+        per_tenant=settings.tenant_tool_concurrency,
+        total=settings.tool_concurrency,
+        processes=settings.worker_processes or settings.lanes,
     )
 
 
