@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,14 +58,14 @@ class _Views:
 
     def __init__(self, record: ExceptionRecord) -> None:
         self._record = record
-        self._views: dict[tuple[str, ...], dict[str, Any]] = {}
+        self._views: dict[Hashable, dict[str, Any]] = {}
 
     def for_redactor(self, redactor: Redactor) -> Json:
         """The exception with the redactor's fields masked."""
-        view = self._views.get(redactor.paths)
+        view = self._views.get(redactor.key)
         if view is None:
             payload = redactor.redact(self._record.raw_payload).view
-            view = self._views[redactor.paths] = templates.view_of(self._record, payload)
+            view = self._views[redactor.key] = templates.view_of(self._record, payload)
         return view
 
 

@@ -66,9 +66,9 @@ class Selection:
     """The payload's keys that they read; None: they may look at all of it."""
 
     @classmethod
-    def of(cls, conditions: Sequence[Condition]) -> Selection:
-        """Compile conditions for exceptions whose type each of them can match."""
-        reachable = tuple(_reachable(conditions))
+    def of(cls, conditions: Sequence[Condition], any_type: bool = False) -> Selection:
+        """Compile conditions for exceptions whose type each of them can match; `any_type`: for all exceptions."""
+        reachable = tuple(conditions if any_type else _reachable(conditions))
         starts = range(0, len(reachable), TOGETHER)
         groups = tuple(_Group.of(start, reachable[start : start + TOGETHER]) for start in starts)
         return cls(groups, keys_read(reachable))
