@@ -6,10 +6,12 @@ callers make it before they put one here. Which activation is in force is `servi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+from sqlalchemy import Row
 
 from service.domain.exceptions import PackVersions
 from service.domain.packs.activations import Activation, in_force, standing
@@ -147,6 +149,85 @@ def activate_pack(
         raise PackUnknownError(kind, name, version)
     number: int = rows[0].number
     return number
+
+
+def withdraw_activation(
+    transaction: Transaction,
+    tenant_id: str,
+    kind: PackKind,
+    name: str,
+    activation: Activation,
+    now: datetime,
+    by: str,
+    comment: str | None,
+) -> None:
+    """Record that an activation is taken back, before its instant."""
+    transaction.rows(
+        statements.RECORD,
+        {
+            "tenant": tenant_id,
+            "kind": kind,
+            "name": name,
+            "version": activation.version,
+            "now": now,
+            "action": "withdraw",
+            "effective_at": now,
+            "immediate": False,
+            "withdraws": activation.number,
+            "by": by,
+            "comment": comment,
+            "forced": None,
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ReportKey:
+    """Which report of which version."""
+
+    kind: PackKind
+    name: str
+    version: int
+    report: str
+    """`test` or `backtest`."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptReport:
+    """A report that is kept with a version."""
+
+    made_at: datetime
+    made_by: str
+    document: Mapping[str, Any]
+
+
+def keep_report(
+    transaction: Transaction, tenant_id: str, key: ReportKey, document: Mapping[str, Any], now: datetime, by: str
+) -> None:
+    """Keep a report with its version, in place of the one before."""
+    parameters = {**_report_key(tenant_id, key), "document": as_json(document), "now": now, "by": by}
+    transaction.run(statements.KEEP_REPORT, parameters)
+
+
+def get_report(transaction: Transaction, tenant_id: str, key: ReportKey) -> KeptReport | None:
+    """The last report of its kind; None: there was none."""
+    rows = transaction.rows(statements.REPORT, _report_key(tenant_id, key))
+    return KeptReport(**rows[0]._mapping) if rows else None
+
+
+def _report_key(tenant_id: str, key: ReportKey) -> dict[str, Any]:
+    return {
+        "tenant": tenant_id,
+        "kind": key.kind,
+        "name": key.name,
+        "version": key.version,
+        "report": key.report,
+    }
+
+
+def history_rows(transaction: Transaction, tenant_id: str, kind: PackKind, name: str) -> Sequence[Row[Any]]:
+    """Every entry of a pack's history, oldest first, with the columns that the statement names."""
+    return transaction.rows(statements.HISTORY, {"tenant": tenant_id, "kind": kind, "name": name})
 
 
 def list_packs(
