@@ -31,6 +31,8 @@ class ScriptedServer:
     batch_reply: Reply | None = None
     """When set, the answer to every batch with more than one item, or with `refused_key` among them."""
     refused_key: str | None = None
+    location: str = "/elsewhere"
+    """Where answers of 3xx lead."""
     seen: list[tuple[str | None, str | None, Any]] = field(default_factory=list)
     """Key, tenant and parameters of each call and item, in the order they arrived."""
     requests: int = 0
@@ -98,7 +100,7 @@ class ScriptedServer:
             return web.Response()
         headers = {"Retry-After": behaviour.retry_after} if behaviour.retry_after else {}
         if 300 <= behaviour.status < 400:
-            headers["Location"] = "/elsewhere"
+            headers["Location"] = self.location
         return web.Response(status=behaviour.status, body=behaviour.body, headers=headers)
 
 

@@ -27,6 +27,8 @@ from service.devstack.ports import DEV_PORTS, SEED_PORTS
 from service.devstack.programs import Program
 from service.devstack.supervision import render, socket_path
 from service.settings import load_settings
+from service.tools.egress import EgressRefusedError
+from service.wiring import egress_guard
 
 
 def _dev(home: Path) -> Instance:
@@ -83,6 +85,14 @@ def test_the_application_finds_its_services_by_the_environment(tmp_path: Path) -
     assert settings.kafka_bootstrap_servers == "127.0.0.1:20001"
     assert settings.redis_url == "redis://:r@127.0.0.1:20003/0"
     assert settings.egress_allow == ("127.0.0.1:20004",)
+
+
+def test_the_demo_stack_lets_tools_be_called_on_its_own_tool_server_and_nowhere_else(tmp_path: Path) -> None:
+    guard = egress_guard(load_settings(_dev(tmp_path).environment()))
+    guard.checked("http://127.0.0.1:20004/settle")
+    for url in ("https://tool.example/x", "https://8.8.8.8/x", "http://127.0.0.1:20001/", "https://127.0.0.1:20004.x/"):
+        with pytest.raises(EgressRefusedError):
+            guard.checked(url)
 
 
 def test_no_password_is_on_a_command_line(tmp_path: Path) -> None:
