@@ -17,9 +17,18 @@ from service.api.views.reading import ListParameters, Paging
 Document = dict[str, Any]
 _REFERENCE = "#/components/schemas/{model}"
 
-_ASKED = (schemas.NewException, schemas.Batch, schemas.NewEvent, schemas.Decision)
+_ASKED = (
+    schemas.NewException,
+    schemas.Batch,
+    schemas.NewEvent,
+    schemas.Decision,
+    schemas.ApprovalDecision,
+    schemas.StepCompletion,
+    schemas.EffectResolution,
+)
 _ANSWERED = (
     schemas.Accepted,
+    schemas.ApprovalAccepted,
     schemas.BatchAnswer,
     schemas.ExceptionDetail,
     schemas.ExceptionList,
@@ -52,14 +61,21 @@ class _Call:
 _DECISION_REFUSALS = (problems.FORBIDDEN, problems.NOT_FOUND, problems.CONFLICT, problems.KEY_REUSED, *_OF_BODIES)
 
 
-def _decision(name: str, summary: str) -> dict[str, _Call]:
+def _decision(
+    name: str,
+    summary: str,
+    body: type[BaseModel] = schemas.Decision,
+    answer: type[BaseModel] = schemas.Accepted,
+    *,
+    body_needed: bool = False,
+) -> dict[str, _Call]:
     call = _Call(
         name,
-        summary,
+        f"{summary} Role operator.",
         202,
-        schemas.Accepted,
-        schemas.Decision,
-        body_needed=False,
+        answer,
+        body,
+        body_needed=body_needed,
         headers=("Idempotency-Key",),
         refusals=_DECISION_REFUSALS,
     )
@@ -102,7 +118,7 @@ _CALLS: Mapping[str, Mapping[str, _Call]] = {
     "/exceptions/{exceptionId}": {
         "get": _Call(
             "getException",
-            "One exception with its plan, approval and dead letter.",
+            "One exception with its plan, approval, what it waits for, and its dead letter.",
             200,
             schemas.ExceptionDetail,
             refusals=(problems.NOT_FOUND,),
@@ -119,19 +135,35 @@ _CALLS: Mapping[str, Mapping[str, _Call]] = {
         ),
         "post": _Call(
             "postEvent",
-            "Add an update of the payload, or a comment. It is worked after what came before it.",
+            "Add an update of the payload, a comment, or a signal. It is worked after what came before it.",
             202,
             schemas.Accepted,
             schemas.NewEvent,
             headers=("Idempotency-Key",),
-            refusals=(problems.NOT_FOUND, problems.KEY_REUSED, *_OF_BODIES),
+            refusals=(problems.NOT_FOUND, problems.CONFLICT, problems.KEY_REUSED, *_OF_BODIES),
         ),
     },
-    "/exceptions/{exceptionId}/approve": _decision("approve", "Allow the plan (PENDING_APPROVAL). Role operator."),
-    "/exceptions/{exceptionId}/reject": _decision("reject", "Refuse the plan (PENDING_APPROVAL). Role operator."),
-    "/exceptions/{exceptionId}/cancel": _decision("cancel", "Nothing more is to be done. Role operator."),
-    "/exceptions/{exceptionId}/steps/{order}/complete": _decision(
-        "completeStep", "A person has done the step that is waited for (PENDING_STEP). Role operator."
+    "/exceptions/{exceptionId}/approve": _decision(
+        "approve",
+        "Allow the plan (PENDING_APPROVAL); one of several where more than one person has to.",
+        schemas.ApprovalDecision,
+        schemas.ApprovalAccepted,
+        body_needed=True,
+    ),
+    "/exceptions/{exceptionId}/reject": _decision(
+        "reject", "Refuse the plan (PENDING_APPROVAL).", schemas.ApprovalDecision, body_needed=True
+    ),
+    "/exceptions/{exceptionId}/cancel": _decision("cancel", "Nothing more is to be done."),
+    "/exceptions/{exceptionId}/steps/{step}/complete": _decision(
+        "completeStep",
+        "A person has done a step that the plan waits for (PENDING_STEP).",
+        schemas.StepCompletion,
+    ),
+    "/exceptions/{exceptionId}/effects/{key}/resolve": _decision(
+        "resolveEffect",
+        "A person found out what became of a call whose answer nobody knows (PENDING_STEP).",
+        schemas.EffectResolution,
+        body_needed=True,
     ),
     "/ledger": {"get": _Call("getLedger", "The tenant's books, from one snapshot.", 200, schemas.Ledger)},
     "/healthz": {"get": _Call("getHealth", "The process lives.", 200, None, open=True)},
@@ -148,7 +180,8 @@ _CALLS: Mapping[str, Mapping[str, _Call]] = {
 
 _PATH_PARAMETERS = {
     "exceptionId": {"type": "string", "format": "uuid"},
-    "order": {"type": "integer", "minimum": 0},
+    "step": {"type": "string", "description": "The step's path, like 3, 3.1 or 3[0].1; percent-encoded."},
+    "key": {"type": "string", "format": "uuid", "description": "The effect's idempotency key."},
 }
 _HEADERS = {
     "Idempotency-Key": (

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import Row
 
-from service.api import schemas
+from service.api import presenting_plans, schemas
 from service.domain.exceptions import Stage
 from service.domain.guard import FINISHED
 from service.domain.identifiers import event_id
-from service.domain.plans import PlanStep, from_document
 from service.persistence import queries
 from service.persistence.queries import ExceptionDetails
 
@@ -27,8 +26,10 @@ def detail(details: ExceptionDetails) -> schemas.ExceptionDetail:
         **_summary_values(row),
         raw_payload=row.payload,
         payload_pending=not row.payload_known,
-        plan=_plan(details),
-        approval=_approval(details.approval),
+        plan=presenting_plans.plan(details),
+        approval=presenting_plans.approval(details),
+        waiting_for=presenting_plans.waiting_for(details),
+        unknown_effects=presenting_plans.unknown_effects(details),
         dead_letter=_dead_letter(details.dead_letter),
     )
 
@@ -99,52 +100,6 @@ def _versions(row: Row[Any]) -> schemas.PackVersions | None:
     if row.domain_version is None and row.tenant_version is None:
         return None
     return schemas.PackVersions(domain=row.domain_version, tenant=row.tenant_version)
-
-
-def _plan(details: ExceptionDetails) -> schemas.Plan | None:
-    """The plan without its steps' parameters: they may hold payload values that nobody redacted."""
-    row = details.plan
-    if row is None:
-        return None
-    plan = from_document(row.document)
-    done = {step.step_order: step for step in details.steps_done}
-    effects = {effect.step_order: effect.state for effect in details.effects}
-    current = plan.next_step({str(order) for order in done})
-    return schemas.Plan(
-        plan_id=row.plan_id,
-        playbook=row.playbook,
-        sequence=row.sequence,
-        created_at=row.created_at,
-        steps=[_step(step, done.get(step.order), effects.get(step.order), step is current) for step in plan.steps],
-    )
-
-
-def _step(step: PlanStep, done: Row[Any] | None, effect: str | None, is_current: bool) -> schemas.PlanStep:
-    state: Literal["completed", "current", "ahead"] = "current" if is_current else "ahead"
-    return schemas.PlanStep(
-        order=step.order,
-        name=step.name,
-        kind=step.kind,
-        action=step.action,
-        tool=step.tool_call.tool if step.tool_call else None,
-        state="completed" if done else state,
-        completed_at=done.completed_at if done else None,
-        completed_by=done.completed_by if done else None,
-        effect=effect,
-    )
-
-
-def _approval(row: Row[Any] | None) -> schemas.Approval | None:
-    """Without the comment: it is free text that nobody redacted. The timeline has it as far as it may be shown."""
-    if row is None:
-        return None
-    return schemas.Approval(
-        state=row.state,
-        reason=row.reason,
-        requested_at=row.requested_at,
-        decided_at=row.decided_at,
-        decided_by=row.decided_by,
-    )
 
 
 def _dead_letter(row: Row[Any] | None) -> schemas.DeadLetter | None:

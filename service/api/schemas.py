@@ -6,10 +6,22 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
-from service.domain.exceptions import Severity, Status
+from service.domain.exceptions import InputType, Severity, Status
 
 LARGEST_BATCH = 1000
 
@@ -67,13 +79,38 @@ class Batch(_In):
     items: list[NewException] = Field(max_length=LARGEST_BATCH)
 
 
+SIGNAL_NAME = r"^[A-Za-z][A-Za-z0-9_.:-]{0,99}$"
+_RESERVED = frozenset(InputType) - {InputType.UPDATED, InputType.COMMENT}
+"""Types of inputs that come in other ways: as names of signals they would be mistaken for them."""
+
+
 class NewEvent(_In):
     """Something more about an exception."""
 
-    type: Literal["updated", "comment"]
-    data: dict[str, Any] = Field(
-        description="`updated`: the payload's new fields, plain or under `rawPayload`. `comment`: `text`."
+    type: str = Field(
+        pattern=SIGNAL_NAME,
+        description="`updated`, `comment`, or the name of a signal that a step of the plan may wait for.",
     )
+    data: dict[str, Any] | None = Field(
+        default=None,
+        validate_default=True,
+        description="`updated`: the payload's new fields, plain or under `rawPayload`. `comment`: `text`. "
+        "A signal: whatever goes with it, or nothing.",
+    )
+
+    @field_validator("type")
+    @classmethod
+    def _not_reserved(cls, name: str) -> str:
+        if name in _RESERVED:
+            raise ValueError("is a kind of input with a call of its own, and cannot be a signal's name")
+        return name
+
+    @field_validator("data")
+    @classmethod
+    def _data_of(cls, data: dict[str, Any] | None, others: ValidationInfo) -> dict[str, Any] | None:
+        if data is None and others.data.get("type") in (InputType.UPDATED, InputType.COMMENT):
+            raise PydanticCustomError("missing", "is required")
+        return data
 
 
 class Decision(_In):
@@ -83,12 +120,50 @@ class Decision(_In):
     reason: Note | None = None
 
 
+class ApprovalDecision(_In):
+    """Why a person approves or rejects, and what."""
+
+    comment: Note = Field(
+        validation_alias=AliasChoices("comment", "reason"), description="Why; `reason` is understood too."
+    )
+    plan_hash: str | None = Field(
+        default=None,
+        alias="planHash",
+        max_length=100,
+        description="The plan that the decision is about, as `approval.planHash` shows it; another is refused.",
+    )
+
+
+class StepCompletion(Decision):
+    """That a person has done a step, and the answer to its form, if it has one."""
+
+    answer: Any = Field(default=None, description="Checked against the step's form; later steps may read it.")
+
+
+class EffectResolution(_In):
+    """What a person found out about a call whose answer nobody knows."""
+
+    verdict: Literal["done", "not_done", "resend"] = Field(
+        description="`done`: the tool worked it. `not_done`: it did not, and the step has failed. "
+        "`resend`: it did not, and is to be called again."
+    )
+    comment: Note = Field(description="How that is known.")
+    output: Any = Field(default=None, description="With `done`: the tool's answer, for steps that read it.")
+
+
 class Accepted(_Out):
     """It is kept, and will be worked."""
 
     exception_id: UUID
     sequence: int = Field(description="1 for the exception itself, then 2, 3, … for what comes after.")
     status: Status
+
+
+class ApprovalAccepted(Accepted):
+    """An approval is kept; the plan goes on when there are as many as it needs."""
+
+    approvals_given: int
+    approvals_needed: int
 
 
 class Fault(_Out):
@@ -159,21 +234,23 @@ class ExceptionSummary(_Out):
 
 
 class PlanStep(_Out):
-    """One step of the plan in force."""
+    """One step of the plan."""
 
     order: int
+    path: str = Field(description="`3`; inside groups `3.1`; of the first item of a list `3[0].1`.")
     name: str
     kind: str
     action: str
     tool: str | None
-    state: Literal["completed", "current", "ahead"]
+    state: Literal["completed", "failed", "skipped", "unknown", "current", "ahead"]
     completed_at: datetime | None
     completed_by: str | None
+    error: str | None = Field(description="Why it failed.")
     effect: str | None = Field(description="intent, sent, confirmed, failed or unknown; null: no call yet.")
 
 
 class Plan(_Out):
-    """The plan in force."""
+    """The plan in force, or the one that waits for approval."""
 
     plan_id: UUID
     playbook: str
@@ -182,14 +259,51 @@ class Plan(_Out):
     steps: list[PlanStep]
 
 
+class ApprovalGiven(_Out):
+    """One person's approval."""
+
+    by: str
+    at: datetime
+
+
 class Approval(_Out):
     """The last time a person was asked."""
 
-    state: str
+    state: str = Field(description="pending, approved, rejected, superseded, voided or expired.")
     reason: str
+    plan_hash: str | None = Field(description="What is approved: send it back, and another plan is not approved.")
+    playbook: str | None
+    steps: list[str] = Field(description="The plan in short, a line a step.")
+    approvals: list[ApprovalGiven] = Field(description="Who has approved so far.")
+    approvals_needed: int
     requested_at: datetime
+    due_at: datetime | None = Field(description="When it expires.")
     decided_at: datetime | None
     decided_by: str | None
+
+
+class Waiting(_Out):
+    """Something that an exception at rest waits for."""
+
+    kind: Literal["approval", "manual", "time", "signal", "effect"]
+    step: str | None = Field(description="The step's path; null for an approval.")
+    name: str | None = Field(description="The step's name.")
+    until: datetime | None = Field(description="When it ends by itself; null: never.")
+    signal: str | None = Field(default=None, description="The signal's name: the `type` to POST to `…/events`.")
+    instructions: str | None = Field(default=None, description="What the person is to do.")
+    form: dict[str, Any] | None = Field(default=None, description="JSON Schema of the `answer` it takes.")
+
+
+class UnknownEffect(_Out):
+    """A call that went out and whose answer nobody knows: the evidence for a person to decide on."""
+
+    idempotency_key: UUID
+    step: str
+    tool: str
+    attempt: int
+    requested_at: datetime
+    sent_at: datetime | None
+    error: str | None
 
 
 class DeadLetter(_Out):
@@ -211,6 +325,8 @@ class ExceptionDetail(ExceptionSummary):
     payload_pending: bool = Field(description="Intake has not looked yet, so the payload is not shown.")
     plan: Plan | None
     approval: Approval | None
+    waiting_for: list[Waiting] = Field(description="What it waits for; empty unless it rests and waits.")
+    unknown_effects: list[UnknownEffect]
     dead_letter: DeadLetter | None
 
 

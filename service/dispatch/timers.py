@@ -19,9 +19,6 @@ from service.persistence.unit_of_work import unit_of_work
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_SECONDS = 1.0
-"""How late a timer may fire. A look without a timer that is due is one probe of an index."""
-
 AT_ONCE = 500
 """The most timers one transaction fires, for it holds the locks of their exceptions."""
 
@@ -32,27 +29,16 @@ class Timers:
 
     engine: Engine
     now: Callable[[], datetime]
-    clock: Callable[[], float]
-    """Seconds of a clock that never goes back: when to look again."""
-    _look_at: float = 0.0
 
-    def fire_if_time(self) -> int:
-        """Fire what is due, unless that was done less than a second ago; how many inputs it made."""
-        if self.clock() < self._look_at:
-            return 0
-        fired = self.fire()
-        self._look_at = self.clock() + LOOK_EVERY_SECONDS
-        return fired
-
-    def fire(self) -> int:
-        """Fire everything that is due now; how many inputs it made."""
-        total = 0
+    def __call__(self) -> int:
+        """Fire everything that is due now; how many inputs it made. Without any, it is one probe of an index."""
+        total: int = 0
         while True:
             with unit_of_work(self.engine) as transaction:
                 row = transaction.rows(sql.FIRE, {"now": self.now(), "limit": AT_ONCE})[0]
                 if row.fired:
                     transaction.rows(NOTIFY)
-            total += row.fired
+            total += int(row.fired)
             if row.due < AT_ONCE or row.gone == 0:
                 break
         if total:

@@ -17,7 +17,6 @@ from uuid import UUID
 from service.domain.events import EventType
 from service.domain.exceptions import ENTRY_STAGE, InputType, Status
 from service.domain.guard import FINISHED
-from service.domain.plans import PlanStep, from_document
 from service.errors import TransientError
 from service.persistence.statements import ingestion as statements
 from service.persistence.unit_of_work import Transaction, as_json
@@ -183,23 +182,3 @@ class Ingestion:
                 "now": self._now,
             },
         )
-
-    def decide_approval(self, exception_id: UUID, state: str, actor: str, comment: str | None) -> None:
-        """Record a person's decision (`approved` or `rejected`) on the pending approval."""
-        self._transaction.run(
-            statements.DECIDE_APPROVAL,
-            {
-                "exception_id": str(exception_id),
-                "state": state,
-                "actor": actor,
-                "comment": comment,
-                "now": self._now,
-            },
-        )
-
-    def waiting_step(self, exception_id: UUID) -> PlanStep | None:
-        """The step that the plan in force is at; None without a plan or when it is carried out."""
-        rows = self._transaction.rows(statements.WAITING_STEP, {"exception_id": str(exception_id)})
-        if not rows:
-            return None
-        return from_document(rows[0].document).next_step({str(order) for order in rows[0].completed})

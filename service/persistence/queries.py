@@ -12,8 +12,11 @@ from sqlalchemy import Row
 
 from service.domain.exceptions import IN_FLIGHT, WAITING, Status
 from service.domain.packs.activations import in_force
+from service.domain.plans import Plan, StepResult, StepState, from_document
+from service.persistence.approvals import newest_approval
 from service.persistence.packs import StoredPacks, database_now
 from service.persistence.statements import queries as statements
+from service.persistence.statements.timers import WAITING_UNTIL
 from service.persistence.unit_of_work import Transaction
 
 _CLOCK_SKEW = timedelta(days=1)
@@ -65,14 +68,38 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredPlan:
+    """The newest plan of an exception and what became of it. Rows have the columns that their statement names."""
+
+    row: Row[Any]
+    plan: Plan
+    steps: Mapping[str, Row[Any]]
+    """What is recorded of its steps, by path."""
+    effects: Sequence[Row[Any]]
+    """Calls of its steps, oldest first."""
+
+    @property
+    def results(self) -> dict[str, StepResult]:
+        """The record, as the interpreter of plans reads it; large outputs by reference, tools' answers not at all."""
+        found = {effect.step: StepResult(StepState.UNKNOWN, error=effect.error) for effect in self.unknown_effects()}
+        for path, row in self.steps.items():
+            found[path] = StepResult(StepState(row.state), row.output, row.error, row.completed_by)
+        return found
+
+    def unknown_effects(self) -> list[Row[Any]]:
+        """Calls that went out and whose answers nobody knows."""
+        return [effect for effect in self.effects if effect.state == "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
 class ExceptionDetails:
     """One exception and the latest of everything that hangs on it. Rows have the columns that their statement names."""
 
     row: Row[Any]
-    plan: Row[Any] | None
-    steps_done: Sequence[Row[Any]]
-    effects: Sequence[Row[Any]]
+    plan: StoredPlan | None
     approval: Row[Any] | None
+    approvals_given: Sequence[Row[Any]]
+    timers: Sequence[Row[Any]]
     dead_letter: Row[Any] | None
 
 
@@ -104,16 +131,26 @@ def get_exception(transaction: Transaction, tenant_id: str, exception_id: UUID) 
     row = _first(transaction, statements.GET, parameters)
     if row is None:
         return None
-    plan = _first(transaction, statements.PLAN, parameters)
-    planned = {**parameters, "plan_id": plan and str(plan.plan_id)}
+    approval, given = newest_approval(transaction, tenant_id, exception_id)
     return ExceptionDetails(
         row=row,
-        plan=plan,
-        steps_done=transaction.rows(statements.STEPS_DONE, planned) if plan else (),
-        effects=transaction.rows(statements.EFFECTS, planned) if plan else (),
-        approval=_first(transaction, statements.APPROVAL, parameters),
+        plan=stored_plan(transaction, tenant_id, exception_id),
+        approval=approval,
+        approvals_given=given,
+        timers=transaction.rows(WAITING_UNTIL, parameters),
         dead_letter=_first(transaction, statements.DEAD_LETTER, parameters),
     )
+
+
+def stored_plan(transaction: Transaction, tenant_id: str, exception_id: UUID) -> StoredPlan | None:
+    """The newest plan of an exception: the one in force, or the one that waits for approval; None: there is none."""
+    parameters = {"tenant": tenant_id, "exception_id": str(exception_id)}
+    row = _first(transaction, statements.PLAN, parameters)
+    if row is None:
+        return None
+    planned = {**parameters, "plan_id": str(row.plan_id)}
+    steps = {step.step: step for step in transaction.rows(statements.STEPS, planned)}
+    return StoredPlan(row, from_document(row.document), steps, transaction.rows(statements.EFFECTS, planned))
 
 
 def list_events(

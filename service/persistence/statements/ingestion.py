@@ -131,18 +131,3 @@ INSERT INTO outbox (exception_id, sequence, tenant_id, lane, stage, ready)
 SELECT %(exception_id)s, last_sequence, tenant_id, lane, %(stage)s, %(current)s FROM moved
 RETURNING sequence
 """
-
-DECIDE_APPROVAL = """
-UPDATE approvals
-   SET state = %(state)s, decided_at = %(now)s, decided_by = %(actor)s, comment = %(comment)s
- WHERE exception_id = %(exception_id)s AND state = 'pending'
-"""
-
-WAITING_STEP = """
--- The plan in force and what of it is done.
-SELECT p.document, COALESCE(array_agg(s.step_order) FILTER (WHERE s.step_order IS NOT NULL), '{}') AS completed
-  FROM (SELECT plan_id, document FROM plans WHERE exception_id = %(exception_id)s
-         ORDER BY sequence DESC LIMIT 1) p
-  LEFT JOIN plan_steps s ON s.plan_id = p.plan_id
- GROUP BY p.plan_id, p.document
-"""

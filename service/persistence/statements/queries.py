@@ -48,29 +48,23 @@ SELECT {_SUMMARY},
 """  # noqa: S608 - made of this module's constants
 
 PLAN = """
-SELECT plan_id, sequence, playbook, document, created_at
+SELECT plan_id, sequence, playbook, document, plan_hash, created_at
   FROM plans
  WHERE tenant_id = %(tenant)s AND exception_id = %(exception_id)s
  ORDER BY sequence DESC
  LIMIT 1
 """
 
-STEPS_DONE = """
-SELECT step_order, completed_at, completed_by FROM plan_steps WHERE tenant_id = %(tenant)s AND plan_id = %(plan_id)s
+STEPS = """
+SELECT step, state, output, error, completed_at, completed_by
+  FROM plan_steps WHERE tenant_id = %(tenant)s AND plan_id = %(plan_id)s
 """
 
 EFFECTS = """
-SELECT step_order, state, attempt, requested_at, finished_at
+SELECT idempotency_key, step, tool, state, attempt, requested_at, sent_at, finished_at, error
   FROM tool_executions
  WHERE tenant_id = %(tenant)s AND exception_id = %(exception_id)s AND plan_id = %(plan_id)s
-"""
-
-APPROVAL = """
-SELECT state, reason, requested_at, decided_at, decided_by, comment
-  FROM approvals
- WHERE tenant_id = %(tenant)s AND exception_id = %(exception_id)s
- ORDER BY sequence DESC
- LIMIT 1
+ ORDER BY requested_at, step
 """
 
 DEAD_LETTER = """

@@ -1,28 +1,9 @@
-"""Statements of timers: set by stages in the transaction that makes something wait, fired by the dispatcher.
+"""Statements of timers. Stages set them (`service.persistence.statements.stages`), the dispatcher fires them.
 
-`timers_after` is a part of the stages' statements. FIRE runs as the SYSTEM role and sees every tenant's timers.
+FIRE runs as the SYSTEM role and sees every tenant's timers.
 """
 
 from __future__ import annotations
-
-TIMERS_COLUMN = "timers json"
-"""What a stage's decision calls them: `[{kind, step, due_at}]`, or absent."""
-
-
-def timers_after(plan_id: str) -> str:
-    """The part of a stage's statement that sets its decisions' timers; `plan_id` is the SQL of their plan.
-
-    A timer that is set again runs anew: the same step, waited for by a new plan, has one timer and not two.
-    """
-    return f""", timed AS (
-    INSERT INTO timers (exception_id, kind, step, tenant_id, plan_id, due_at)
-    SELECT m.exception_id, t.kind, t.step, m.tenant_id, {plan_id}, t.due_at
-      FROM moved m JOIN decided d ON d.id = m.exception_id,
-           json_to_recordset(d.timers) AS t(kind text, step text, due_at timestamptz)
-     WHERE d.timers IS NOT NULL
-    ON CONFLICT (exception_id, kind, step) DO UPDATE SET plan_id = excluded.plan_id, due_at = excluded.due_at
-)"""  # noqa: S608 - made of this module's callers' constants
-
 
 FIRE = """
 -- Turns timers that are due into inputs of their exceptions. The exception's row is locked first, as the stages and

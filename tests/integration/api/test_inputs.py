@@ -51,9 +51,9 @@ def waits_for_step(world: World, tenant: Tenant, exception_id: str, done: int) -
         )
         for order in range(1, done + 1):
             transaction.run(
-                """INSERT INTO plan_steps (plan_id, step_order, tenant_id, completed_at, completed_by)
-                   VALUES (%(p)s, %(o)s, %(t)s, %(now)s, 'ann')""",
-                {"p": plan_id, "o": order, "t": tenant.tenant_id, "now": datetime.now(UTC)},
+                """INSERT INTO plan_steps (plan_id, step, tenant_id, state, completed_at, completed_by)
+                   VALUES (%(p)s, %(o)s, %(t)s, 'done', %(now)s, 'ann')""",
+                {"p": plan_id, "o": str(order), "t": tenant.tenant_id, "now": datetime.now(UTC)},
             )
 
     world.as_engine(tenant, write)
@@ -156,7 +156,7 @@ def test_a_person_decides_once(world: World, tenant: Tenant, decision: str, even
     asks_for_approval(world, tenant, exception_id)
     # when an operator decides, and again
     answer = operator.post(f"/exceptions/{exception_id}/{decision}", {"comment": "fine"})
-    again = operator.post(f"/exceptions/{exception_id}/{decision}")
+    again = operator.post(f"/exceptions/{exception_id}/{decision}", {"comment": "fine"})
     # then the decision is recorded and goes back into the chain at policy
     assert (answer.status_code, answer.json["sequence"]) == (202, 2)
     assert world.outbox(tenant, exception_id)[1:] == [(2, 2, True)]
@@ -184,7 +184,7 @@ def test_a_step_is_completed_when_the_plan_is_at_it(world: World, tenant: Tenant
     # then it goes back into the chain at the playbook
     assert answer.status_code == 202
     assert world.outbox(tenant, exception_id)[1:] == [(2, 3, True)]
-    assert input_data(world, tenant, exception_id, 2)[1] == {"stepOrder": 2, "comment": "called them"}
+    assert input_data(world, tenant, exception_id, 2)[1] == {"step": "2", "stepOrder": 2, "comment": "called them"}
     assert caller.timeline(exception_id)[-1]["type"] == "StepCompletionRequested"
 
 
@@ -198,16 +198,20 @@ def test_a_plan_is_shown_without_its_parameters(world: World, tenant: Tenant, ca
 
 
 STATES = [
-    "RECEIVED", "IN_PROGRESS", "PENDING_APPROVAL", "PENDING_STEP", "RESOLVED", "ESCALATED", "CANCELLED",
+    "RECEIVED", "IN_PROGRESS", "PENDING_APPROVAL", "PENDING_STEP", "WAITING", "RESOLVED", "ESCALATED", "CANCELLED",
     "DEAD_LETTERED", "DISCARDED",
 ]  # fmt: skip
 ALLOWED = {
     "approve": {"PENDING_APPROVAL"},
     "reject": {"PENDING_APPROVAL"},
     "steps/1/complete": set(),
-    "cancel": {"RECEIVED", "IN_PROGRESS", "PENDING_APPROVAL", "PENDING_STEP", "ESCALATED"},
+    "cancel": {"RECEIVED", "IN_PROGRESS", "PENDING_APPROVAL", "PENDING_STEP", "WAITING", "ESCALATED"},
+    "events": {"RECEIVED", "IN_PROGRESS", "PENDING_STEP", "WAITING", "DEAD_LETTERED"},
 }
-"""steps/1/complete is allowed in PENDING_STEP with a plan; without one nothing waits for a step."""
+"""steps/1/complete is allowed in PENDING_STEP with a plan; without one nothing waits for a step.
+What is sent to events here is a signal: plans that are not under way can't wait for one."""
+BODIES = {"events": {"type": "payment.received"}}
+WHY = {"comment": "I have looked at it"}
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -215,10 +219,12 @@ ALLOWED = {
 def test_the_state_decides_what_is_allowed(world: World, tenant: Tenant, caller: Caller, call: str, state: str) -> None:
     # given an exception in a state
     exception_id = caller.accepted()
+    if state == "PENDING_APPROVAL":
+        asks_for_approval(world, tenant, exception_id)
     world.rest(tenant, exception_id, state)
     before = world.stored(tenant)
     # when something is asked of it
-    answer = caller.post(f"/exceptions/{exception_id}/{call}")
+    answer = caller.post(f"/exceptions/{exception_id}/{call}", BODIES.get(call, WHY))
     # then it is done or refused, and nothing is stored of what is refused
     if state in ALLOWED[call]:
         assert answer.status_code == 202, answer.text
@@ -227,7 +233,7 @@ def test_the_state_decides_what_is_allowed(world: World, tenant: Tenant, caller:
         assert world.stored(tenant) == before
 
 
-@pytest.mark.parametrize("call", ["approve", "reject", "cancel", "steps/1/complete"])
+@pytest.mark.parametrize("call", ["approve", "reject", "cancel", "steps/1/complete", f"effects/{NEVER}/resolve"])
 def test_who_only_sends_exceptions_may_not_decide(world: World, tenant: Tenant, call: str) -> None:
     sender = world.caller(tenant, "ingest")
     exception_id = sender.accepted()
@@ -243,7 +249,7 @@ def test_who_only_sends_exceptions_may_not_decide(world: World, tenant: Tenant, 
 @pytest.mark.parametrize("call", ["events", "approve", "reject", "cancel", "steps/1/complete"])
 @pytest.mark.parametrize("exception_id", [NEVER, "17", "%00"])
 def test_what_is_not_there_cannot_be_acted_on(caller: Caller, call: str, exception_id: str) -> None:
-    body = {"type": "updated", "data": {}} if call == "events" else {}
+    body = {"type": "updated", "data": {}} if call == "events" else WHY
     refused(caller.post(f"/exceptions/{exception_id}/{call}", body), 404, "not-found")
 
 
@@ -252,7 +258,10 @@ def test_what_is_not_there_cannot_be_acted_on(caller: Caller, call: str, excepti
     [
         {},
         {"type": "updated"},
-        {"type": "exploded", "data": {}},
+        {"type": "comment"},
+        {"type": "no name", "data": {}},
+        {"type": "step_due", "data": {}},
+        {"type": "a.signal", "data": []},
         {"type": "updated", "data": []},
         {"type": "updated", "data": {"rawPayload": 5}},
         {"type": "updated", "data": {"rawPayload": {}, "more": 1}},
@@ -288,7 +297,7 @@ def test_an_input_sent_again_under_its_key_is_taken_once(world: World, tenant: T
 def test_a_decision_sent_again_under_its_key_is_no_conflict(world: World, tenant: Tenant, caller: Caller) -> None:
     exception_id = caller.accepted(exception())
     asks_for_approval(world, tenant, exception_id)
-    first = caller.post(f"/exceptions/{exception_id}/approve", Idempotency_Key="a-1")
-    again = caller.post(f"/exceptions/{exception_id}/approve", Idempotency_Key="a-1")
+    first = caller.post(f"/exceptions/{exception_id}/approve", WHY, Idempotency_Key="a-1")
+    again = caller.post(f"/exceptions/{exception_id}/approve", WHY, Idempotency_Key="a-1")
     assert (first.status_code, again.status_code) == (202, 202)
     assert first.json["sequence"] == again.json["sequence"] == 2

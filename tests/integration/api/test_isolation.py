@@ -22,7 +22,7 @@ def test_another_tenants_exception_is_not_there(world: World, tenant: Tenant, ca
         other.get(f"/exceptions/{exception_id}/events"),
         other.post(f"/exceptions/{exception_id}/events", {"type": "updated", "data": {"a": 1}}),
         *(
-            other.post(f"/exceptions/{exception_id}/{call}")
+            other.post(f"/exceptions/{exception_id}/{call}", {"comment": "mine"})
             for call in ("approve", "reject", "cancel", "steps/1/complete")
         ),
     ]
