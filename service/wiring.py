@@ -16,6 +16,7 @@ from service.dispatch.chains import ChainSender
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.held import HeldWork
 from service.dispatch.lanes import LaneLeases
+from service.dispatch.timers import Timers
 from service.domain.exceptions import PackVersions
 from service.domain.packs import PackSet, build_pack_set, parse_domain_pack, parse_tenant_pack
 from service.domain.stages import DECIDE
@@ -83,7 +84,7 @@ def build_dispatcher(settings: Settings, app: Celery) -> Dispatcher:
         batch_size=settings.batch_size,
         batches_in_flight=settings.batches_in_flight,
         renew_every_seconds=settings.lane_lease_seconds / 3,
-        chores=(HeldWork(engine),),
+        chores=(HeldWork(engine), Timers(engine, utc_now)),
     )
 
 
