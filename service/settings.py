@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from service.errors import ConfigurationError
+from service.resources import Resources, read_resources
 
 DEFAULT_DATABASE_URL = "postgresql://postgres:postgres@localhost:5433/sentinai_test"
 DEFAULT_KAFKA = "localhost:9093"
@@ -49,8 +50,23 @@ class Settings(BaseModel):
     """Batches of one lane under way at once. Further work gathers in the outbox, so batches grow with load."""
     reconcile_after_seconds: float = Field(default=30.0, gt=0)
     """An exception that is due to move and has not for this long is made ready again."""
-    tool_concurrency: int = Field(default=32, ge=1, le=1024)
-    """HTTP calls one worker process makes at once."""
+    tool_concurrency: int = Field(default=256, ge=1, le=4096)
+    """Calls of tools one worker process makes at once, of all tenants together."""
+    tenant_tool_concurrency: int = Field(default=256, ge=1, le=65_536)
+    """Calls of one tenant's tools under way at once, in all worker processes together: each keeps to its share."""
+    single_tool_concurrency: int = Field(default=128, ge=1, le=65_536)
+    """The same for one tenant's one tool, where its pack gives no `maxConcurrency`. Below the tenant's, so that a
+    tool that hangs leaves room for the tenant's others."""
+    worker_processes: int | None = Field(default=None, ge=1, le=4096)
+    """Worker processes that share the two limits above. Default: as many as there are lanes."""
+    tool_patience_seconds: float = Field(default=0.5, ge=0.05, le=60)
+    """How long a batch waits for its calls. What is still under way then is landed beside the batches that follow."""
+    landing_seconds: float = Field(default=10.0, ge=0, le=3600)
+    """How long an ending worker process waits for calls under way; what is left is resolved by the effect ledger."""
+    breaker_failures: int = Field(default=10, ge=1, le=10_000)
+    """Failed calls of a tenant's tool in a row, seen by any worker, after which it is not called for a while."""
+    breaker_open_seconds: float = Field(default=15.0, gt=0, le=3600)
+    """How long that while is. Then one call finds out whether the tool works again."""
     egress_allow: tuple[str, ...] = ()
     """host:port pairs that tools may be called on although they are private or plain http (demo tool server)."""
     egress_hosts: tuple[str, ...] = ()
@@ -58,6 +74,8 @@ class Settings(BaseModel):
     `host`, `host:port` or `host:*`; `*.` before a name means every name below it."""
     egress_require_list: bool = False
     """Whether a tenant whose pack has no `egress.allowHosts` may call nothing."""
+    tool_resources: Resources = Resources()
+    """What tools may reach beside HTTP, as JSON or `@` and the path of a JSON file; see docs/tools.md."""
     secrets_directory: Path | None = None
     """Folder of `secret://file/…`: packs read `shared/` and `tenants/<tenant>/` of it, settings the rest."""
     pack_variables: Mapping[str, str] = Field(default_factory=dict)
@@ -83,6 +101,11 @@ class Settings(BaseModel):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("tool_resources", mode="before")
+    @classmethod
+    def _resources(cls, value: object) -> object:
+        return read_resources(value) if isinstance(value, str) else value
 
     @field_validator("pack_variables", mode="before")
     @classmethod

@@ -42,6 +42,11 @@ class CallLimits:
     processes: int
     """Worker processes that share the first two."""
 
+    @staticmethod
+    def alike(number: int) -> CallLimits:
+        """The same for a tool, a tenant and a process, which is the only one."""
+        return CallLimits(number, number, number, 1)
+
     def share(self, limit: int) -> int:
         """A process's part of a limit: at least one, so that no tool stands still."""
         return max(1, limit // self.processes)
@@ -96,6 +101,13 @@ class CallSlots:
             if count is not None and count.stuck(now):
                 return _reason(scope, count.limit)
         return None
+
+    def room(self, call: PreparedCall) -> int:
+        """How many more requests of this call's tool could leave now. Told from any thread, so only about right."""
+        waiting = self._waiting.get(_scopes(call)[0])
+        counts = [(self._counts.get(scope), limit) for scope, limit in self._limits_of(call)]
+        free = min(limit - (count.active if count is not None else 0) for count, limit in counts)
+        return max(0, free - (len(waiting.queue) if waiting is not None else 0))
 
     def _take(self, call: PreparedCall) -> bool:
         counts = list(self._of(call))
@@ -160,13 +172,16 @@ class CallSlots:
             del self._waiting[tool]
 
     def _of(self, call: PreparedCall) -> Iterator[_Count]:
-        limits = self._limits
-        of_tool = limits.share(call.call.max_concurrency or limits.per_tool)
-        for scope, limit in zip(_scopes(call), (of_tool, limits.share(limits.per_tenant), limits.total), strict=True):
+        for scope, limit in self._limits_of(call):
             count = self._counts.setdefault(scope, _Count(limit))
             # A new version of the pack may have changed it.
             count.limit = limit
             yield count
+
+    def _limits_of(self, call: PreparedCall) -> list[tuple[_Scope, int]]:
+        limits = self._limits
+        of_tool = limits.share(call.call.max_concurrency or limits.per_tool)
+        return list(zip(_scopes(call), (of_tool, limits.share(limits.per_tenant), limits.total), strict=True))
 
     def _why_full(self, call: PreparedCall) -> str:
         for scope, count in zip(_scopes(call), self._of(call), strict=True):
