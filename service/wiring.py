@@ -19,6 +19,7 @@ from service.dispatch.lanes import LaneLeases
 from service.dispatch.timers import Timers
 from service.domain.exceptions import PackVersions
 from service.domain.packs import PackSet, build_pack_set, parse_domain_pack, parse_tenant_pack
+from service.domain.packs.tools import ToolKind
 from service.domain.stages import DECIDE
 from service.engine.packs import BuildPackSet, PackSource
 from service.engine.pipeline import Pipeline
@@ -27,11 +28,16 @@ from service.engine.tool_stage import ToolStageRunner
 from service.errors import ConfigurationError
 from service.persistence.database import Role, connect_listener, open_engine
 from service.persistence.packs import StoredPacks
-from service.secrets import build_secrets, mask_log_records
+from service.secrets import Secrets, build_secrets, mask_log_records
 from service.settings import Settings
 from service.tools import EgressGuard, HttpToolClient
+from service.tools.kafka import KafkaPublisher
+from service.tools.kinds import BlockingKind, CallKind, Kinds
 from service.tools.limits import CallLimits, CallSlots
+from service.tools.mail import Mailer
 from service.tools.masking import MaskingToolClient
+from service.tools.plugins import Plugins
+from service.tools.sql import SqlReads
 
 
 def utc_now() -> datetime:
@@ -51,7 +57,8 @@ def build_pipeline(settings: Settings) -> Pipeline:
     slots = CallSlots(_call_limits(settings))
     secrets = build_secrets(os.environ, settings.secrets_directory)
     mask_log_records(secrets.known)
-    client = MaskingToolClient(HttpToolClient(slots, egress_guard(settings)), secrets.known)
+    http = HttpToolClient(slots, egress_guard(settings), secrets, tool_kinds(settings, secrets))
+    client = MaskingToolClient(http, secrets.known)
     return Pipeline(
         engine=engine,
         deciding=StageRunner(engine, packs, DECIDE, utc_now),
@@ -59,6 +66,24 @@ def build_pipeline(settings: Settings) -> Pipeline:
         clock=utc_now,
         close=client.close,
     )
+
+
+def tool_kinds(settings: Settings, secrets: Secrets) -> Kinds:
+    """The kinds of tools beside HTTP that the operator's settings make possible."""
+    resources = settings.tool_resources
+
+    def kinds() -> Mapping[str, CallKind]:
+        found: dict[str, CallKind] = {
+            ToolKind.SQL: BlockingKind(SqlReads(resources.sql, secrets)),
+            ToolKind.PYTHON: BlockingKind(Plugins(resources.plugins, secrets)),
+        }
+        if resources.kafka is not None:
+            found[ToolKind.KAFKA] = KafkaPublisher(resources.kafka, settings.kafka_bootstrap_servers, secrets)
+        if resources.mail is not None:
+            found[ToolKind.SMTP] = BlockingKind(Mailer(resources.mail, secrets))
+        return found
+
+    return kinds
 
 
 def egress_guard(settings: Settings) -> EgressGuard:

@@ -94,6 +94,18 @@ def held_back(call: PreparedCall, reason: str) -> ToolResult:
     return ToolResult(call.key, Answer.NOT_SENT, error=reason)
 
 
+def deferred(call: PreparedCall, cause: str, duration: float) -> ToolResult:
+    """The result of a call that was certainly not worked, and may be later."""
+    error = f"tool {call.call.tool!r} did not work the call ({cause})"
+    return ToolResult(call.key, Answer.TRANSIENT, error=error, duration_seconds=duration)
+
+
+def rejected(call: PreparedCall, cause: str, duration: float) -> ToolResult:
+    """The result of a call that was certainly not worked, and never will be."""
+    error = f"tool {call.call.tool!r} refused the call ({cause})"
+    return ToolResult(call.key, Answer.PERMANENT, error=error, duration_seconds=duration)
+
+
 def not_allowed(call: PreparedCall, cause: str) -> ToolResult:
     """The result of a call that is not made at all."""
     return ToolResult(call.key, Answer.PERMANENT, error=f"tool {call.call.tool!r} was not called: {cause}")
@@ -123,9 +135,13 @@ def failed_item(call: PreparedCall, error: object, duration: float) -> ToolResul
     status = error.get("status") if isinstance(error, dict) else None
     if isinstance(status, int) and 400 <= status <= 599:
         return refused(call, Reply(status, None), duration, _EPOCH)
-    shown = error if isinstance(error, str) and _ERROR_CODE.fullmatch(error) else "see the tool's own log"
-    message = f"tool {call.call.tool!r} refused the item ({shown})"
+    message = f"tool {call.call.tool!r} refused the item ({coded(error)})"
     return ToolResult(call.key, Answer.PERMANENT, error=message, duration_seconds=duration)
+
+
+def coded(error: object) -> str:
+    """An error code of a tool's own; prose is not repeated, for it may quote what was sent."""
+    return error if isinstance(error, str) and _ERROR_CODE.fullmatch(error) else "see the tool's own log"
 
 
 def require_storable(body: bytes) -> None:
