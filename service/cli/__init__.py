@@ -20,7 +20,7 @@ COMMANDS = {
     "tenants": "Create and list tenants.",
     "keys": "Create, list and revoke API keys.",
     "packs": "Validate, test, load and activate packs.",
-    "exceptions": "Inspect exceptions and their timelines.",
+    "exceptions": "Inspect exceptions and decide about them.",
     "ledger": "Print the conservation ledger.",
     "transport": "Look at the queues in Kafka, and operate them.",
     "bench": "Measure throughput and latency.",
@@ -55,9 +55,9 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point of the `sentinai` script: an error of ours is one sentence on stderr and exit code 1."""
+    """Entry point of the `sentinai` script: an error of ours is one sentence on stderr and its exit code, usually 1."""
     try:
         cli()
     except SentinaiError as error:
         click.echo(f"sentinai: {error}", err=True)
-        sys.exit(1)
+        sys.exit(getattr(error, "exit_code", 1))

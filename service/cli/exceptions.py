@@ -1,73 +1,17 @@
-"""`sentinai exceptions`: post and look at exceptions through the HTTP API, as a tenant does."""
+"""`sentinai exceptions`: post, look at and decide on exceptions through the HTTP API, as a tenant does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import IO, Any, TypeVar
-from urllib.error import HTTPError, URLError
+from collections.abc import Iterator
+from typing import IO, Any
 from urllib.parse import quote, urlencode
-from urllib.request import Request, urlopen
 
 import click
 import orjson
 
 from service.cli.administration import json_option, print_json, print_table
-from service.errors import PermanentError, TransientError
-
-_TIMEOUT_SECONDS = 30
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-class ApiKeyMissingError(PermanentError):
-    """Nobody said who is calling."""
-
-    def __init__(self) -> None:
-        super().__init__("give an API key: --api-key or SENTINAI_API_KEY (sentinai keys create makes one)")
-
-
-class ApiRefusedError(PermanentError):
-    """The API answered with a problem."""
-
-    def __init__(self, problem: dict[str, Any]) -> None:
-        faults = "".join(f"\n  {one['path'] or '(body)'}: {one['message']}" for one in problem.get("errors", ()))
-        super().__init__(f"{problem.get('status')} {problem.get('title')}: {problem.get('detail')}{faults}")
-
-
-class ApiUnreachableError(TransientError):
-    """Nothing answers at the API's address."""
-
-    def __init__(self, url: str, cause: object) -> None:
-        super().__init__(f"the API at {url} does not answer ({cause}); is it running, and is SENTINAI_API_URL right?")
-
-
-class _Api:
-    """The API under one key."""
-
-    def __init__(self, url: str, key: str | None) -> None:
-        self._url = url.rstrip("/")
-        self._key = key
-
-    def call(self, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Any:
-        """GET, or POST when there is a body. Raises one of this module's errors."""
-        if not self._key:
-            raise ApiKeyMissingError
-        sent = {"X-API-KEY": self._key, "Content-Type": "application/json", **(headers or {})}
-        request = Request(self._url + path, body, sent)  # noqa: S310 - the scheme is checked where the URL is given
-        try:
-            with urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 - as above
-                return orjson.loads(answer.read())
-        except HTTPError as error:
-            raise ApiRefusedError(_problem(error)) from None
-        except (URLError, TimeoutError, ConnectionError) as error:
-            raise ApiUnreachableError(self._url, getattr(error, "reason", error)) from None
-
-
-def _problem(error: HTTPError) -> dict[str, Any]:
-    try:
-        problem = orjson.loads(error.read())
-    except orjson.JSONDecodeError:
-        problem = None
-    return problem if isinstance(problem, dict) else {"status": error.code, "title": error.reason, "detail": ""}
+from service.cli.api_client import Api
+from service.cli.exception_actions import ACTIONS
 
 
 def _http_url(_context: click.Context, _option: click.Parameter, url: str) -> str:
@@ -88,8 +32,12 @@ def _http_url(_context: click.Context, _option: click.Parameter, url: str) -> st
 @click.option("--api-key", envvar="SENTINAI_API_KEY", help="The tenant's key; better given as SENTINAI_API_KEY.")
 @click.pass_context
 def command(context: click.Context, api_url: str, api_key: str | None) -> None:
-    """Post and inspect exceptions over HTTP, with an API key."""
-    context.obj = _Api(api_url, api_key)
+    """Post, inspect and decide on exceptions over HTTP, with an API key."""
+    context.obj = Api(api_url, api_key)
+
+
+for _action in ACTIONS:
+    command.add_command(_action)
 
 
 @command.command(
@@ -101,7 +49,7 @@ def command(context: click.Context, api_url: str, api_key: str | None) -> None:
 @click.option("--idempotency-key", help="The same key and body again is taken once.")
 @json_option
 @click.pass_obj
-def post(api: _Api, body: IO[bytes], idempotency_key: str | None, as_json: bool) -> None:
+def post(api: Api, body: IO[bytes], idempotency_key: str | None, as_json: bool) -> None:
     """Send one exception; BODY is a JSON file, or - for stdin."""
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key is not None else {}
     answer = api.call("/exceptions", body.read(), headers)
@@ -115,8 +63,8 @@ def post(api: _Api, body: IO[bytes], idempotency_key: str | None, as_json: bool)
 @click.argument("exception_id")
 @json_option
 @click.pass_obj
-def get(api: _Api, exception_id: str, as_json: bool) -> None:
-    """Show one exception with its plan."""
+def get(api: Api, exception_id: str, as_json: bool) -> None:
+    """Show one exception with its plan and what it waits for."""
     answer = api.call(f"/exceptions/{quote(exception_id, safe='')}")
     if as_json:
         print_json(answer)
@@ -124,9 +72,30 @@ def get(api: _Api, exception_id: str, as_json: bool) -> None:
     for name in ("exceptionId", "status", "stage", "exceptionType", "severity", "sourceSystem", "receivedAt"):
         click.echo(f"{name:14} {answer[name] if answer[name] is not None else '-'}")
     for step in (answer["plan"] or {"steps": ()})["steps"]:
-        click.echo(f"  step {step['order']:<3} {step['state']:10} {step['kind']:9} {step['name']}")
+        click.echo(f"  step {step['path']:<5} {step['state']:10} {step['kind']:9} {step['name']}")
+    for line in _waits(answer):
+        click.echo(line)
     if answer["deadLetter"]:
         click.echo(f"dead-lettered at {answer['deadLetter']['stage']}: {answer['deadLetter']['message']}")
+
+
+def _waits(answer: dict[str, Any]) -> Iterator[str]:
+    """What somebody has to do or know, a line each."""
+    approval = answer["approval"]
+    for waiting in answer["waitingFor"]:
+        until = f" until {waiting['until']}" if waiting["until"] else ""
+        if waiting["kind"] == "approval":
+            given, needed = len(approval["approvals"]), approval["approvalsNeeded"]
+            yield f"waits for approval ({given} of {needed}){until}: {approval['reason']}"
+            yield f"  plan {approval['planHash']} of playbook {approval['playbook']}"
+            yield from (f"  {step}" for step in approval["steps"])
+        else:
+            what = waiting["signal"] or waiting["instructions"] or waiting["name"]
+            yield f"waits for {waiting['kind']} at step {waiting['step']}{until}: {what}"
+            if waiting["form"] is not None:
+                yield f"  answer: {orjson.dumps(waiting['form']).decode()}"
+    for effect in answer["unknownEffects"]:
+        yield f"unknown effect {effect['idempotencyKey']} of step {effect['step']}: {effect['tool']}, {effect['error']}"
 
 
 @command.command(
@@ -141,7 +110,7 @@ def get(api: _Api, exception_id: str, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def list_(
-    api: _Api, status: tuple[str, ...], exception_type: str | None, limit: int, cursor: str | None, as_json: bool
+    api: Api, status: tuple[str, ...], exception_type: str | None, limit: int, cursor: str | None, as_json: bool
 ) -> None:
     """Show the newest exceptions."""
     given = {"status": ",".join(status), "exceptionType": exception_type, "limit": limit, "cursor": cursor}
@@ -158,7 +127,7 @@ def list_(
 @click.argument("exception_id")
 @json_option
 @click.pass_obj
-def events(api: _Api, exception_id: str, as_json: bool) -> None:
+def events(api: Api, exception_id: str, as_json: bool) -> None:
     """Show what happened to an exception, oldest first."""
     path = f"/exceptions/{quote(exception_id, safe='')}/events?limit=200"
     found: list[dict[str, Any]] = []
