@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from stdnum import iban, luhn
 
-from service.domain.expressions import compile_expression
+from service.domain.expressions import compile_expression, searchable
 
 MASK = "[REDACTED]"
 """What stands in a view for a sensitive value. The same for every value, so nothing can be read from it."""
@@ -124,7 +124,7 @@ def masked_text(text: str, detectors: frozenset[Detector], found: set[Detector] 
     for detector, spans_of in _FINDERS.items():
         if detector not in detectors:
             continue
-        spans = list(spans_of(text))
+        spans = list(spans_of(searchable(text)))
         if spans and found is not None:
             found.add(detector)
         for start, end in reversed(spans):

@@ -23,3 +23,8 @@ def compile_expression(source: str) -> Any:
         [reason, *_] = error.args or ("",)
         told = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
         raise ExpressionError(f"not a regular expression of RE2: {told}") from error
+
+
+def searchable(text: str) -> str:
+    """The text as RE2 takes it: halves of surrogate pairs are question marks, everything else is where it was."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.domain.detectors import MASK
-from service.domain.expressions import compile_expression
+from service.domain.expressions import compile_expression, searchable
 
 _MOST_NAMES = 4_096
 """Names of fields whose answer is remembered: the same few come again with every payload."""
@@ -38,20 +38,20 @@ class Patterns:
         if known is None:
             if len(self._names) >= _MOST_NAMES:
                 self._names.clear()
-            known = self._names[name] = any(key.search(name) is not None for key in self._keys)
+            known = self._names[name] = any(key.search(searchable(name)) is not None for key in self._keys)
         return known
 
     def masked(self, text: str) -> str:
         """The text with every part masked that an expression finds."""
         for pattern in self._values:
-            if pattern.search(text) is not None:
+            if pattern.search(searchable(text)) is not None:
                 text = MASK.join(_without_matches(pattern, piece) for piece in text.split(MASK))
         return text
 
 
 def _without_matches(pattern: Any, text: str) -> str:
     parts, end = [], 0
-    for found in pattern.finditer(text):
+    for found in pattern.finditer(searchable(text)):
         if found.end() > found.start():
             parts += [text[end : found.start()], MASK]
             end = found.end()

@@ -10,14 +10,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from service.domain.conditions import Condition, compile_condition
-from service.domain.exceptions import PackVersions, Severity
+from service.domain.conditions import Condition, Situation, compile_condition
+from service.domain.detectors import Detector
+from service.domain.exceptions import ExceptionRecord, PackVersions, Severity
 from service.domain.packs.checks import Surroundings, tenant_faults
+from service.domain.packs.detection import DetectionRules
 from service.domain.packs.faults import PackInvalidError
 from service.domain.packs.guardrails import EffectiveGuardrails
-from service.domain.packs.models import DEFAULT_MINUTES_TO_RESOLVE, DomainPack, Entity, TenantPack
+from service.domain.packs.models import DEFAULT_MINUTES_TO_RESOLVE, DomainPack, NotificationPolicy, TenantPack
 from service.domain.packs.naming import normal_name
 from service.domain.packs.playbook_index import PlaybookIndex
+from service.domain.packs.policy_tags import PolicyTags
+from service.domain.packs.relations import KnownEntity, known_entities
+from service.domain.packs.tool_overrides import overridden
+from service.domain.patterns import Patterns
 from service.domain.redaction import Redactor
 from service.domain.selection import Selection
 
@@ -87,16 +93,36 @@ class PackSet:
     playbooks: PlaybookIndex
     redactor: Redactor
     minutes_to_resolve: Mapping[Severity, float]
+    detection: DetectionRules
+    policy_tags: PolicyTags
+    notifications: tuple[NotificationPolicy, ...]
+    """The domain's, then the tenant's: all of them apply."""
     _types: Mapping[str, str]
-    _entities: Mapping[str, Entity]
+    _entities: Mapping[str, KnownEntity]
 
     def type_named(self, name: str) -> str | None:
         """The pack's exception type of that name, however it is spelled; None: the pack has none."""
         return self._types.get(name) or self._types.get(normal_name(name))
 
-    def entity_named(self, name: str) -> Entity | None:
+    def entity_named(self, name: str) -> KnownEntity | None:
         """The pack's entity of that name, whatever its case."""
         return self._entities.get(name) or self._entities.get(name.strip().casefold())
+
+    def situation(
+        self,
+        record: ExceptionRecord,
+        now: datetime,
+        type_name: str,
+        severity: str | None,
+        deadline: datetime,
+        reads: frozenset[str] | None,
+    ) -> Situation:
+        """An exception as conditions see it, with the policy tags that the packs give it."""
+
+        def tags() -> tuple[str, ...]:
+            return self.policy_tags.tagged(record, now, type_name, deadline).tags
+
+        return Situation(record, now, type_name, severity, deadline, reads, tags)
 
     def deadline(self, received_at: datetime, severity: Severity) -> datetime:
         """Until when an exception of a severity has to be resolved."""
@@ -109,9 +135,9 @@ def build_pack_set(domain: DomainPack, tenant: TenantPack, versions: PackVersion
     faults = tuple(tenant_faults(written, Surroundings.of_pack(domain)))
     if faults:
         raise PackInvalidError("tenant", faults)
+    domain = domain.model_copy(update={"tools": overridden(domain.tools, tenant.toolOverrides).tools})
     types = {spelling: name for name in domain.exceptionTypes for spelling in (normal_name(name), name)}
-    entities = {key: entity for name, entity in domain.entities.items() for key in (name.casefold(), name)}
-    redactor = Redactor.of([*domain.sensitiveFields, *tenant.sensitiveFields])
+    redactor = _redactor(domain, tenant)
     guardrails = EffectiveGuardrails.of(domain, tenant)
     return PackSet(
         domain=domain,
@@ -127,8 +153,23 @@ def build_pack_set(domain: DomainPack, tenant: TenantPack, versions: PackVersion
             **domain.sla.minutesToResolve,
             **tenant.sla.minutesToResolve,
         },
+        detection=DetectionRules.of(domain),
+        policy_tags=PolicyTags.of(domain, tenant),
+        notifications=(*domain.notificationPolicies, *tenant.notificationPolicies),
         _types=types,
-        _entities=entities,
+        _entities=known_entities(domain.entities),
+    )
+
+
+def _redactor(domain: DomainPack, tenant: TenantPack) -> Redactor:
+    sensitive = [*domain.sensitivePatterns, *tenant.sensitivePatterns]
+    return Redactor.of(
+        [*domain.sensitiveFields, *tenant.sensitiveFields],
+        Patterns.of(
+            keys=[pattern.keys for pattern in sensitive if pattern.keys is not None],
+            values=[pattern.values for pattern in sensitive if pattern.values is not None],
+        ),
+        set(Detector) - {*domain.detectorsOff, *tenant.detectorsOff},
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from service.domain.exceptions import Severity
-from service.domain.packs.models import DomainPack, Guardrails, TenantPack
+from service.domain.packs.models import ApprovalRule, DomainPack, Guardrails, TenantPack
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +21,15 @@ class EffectiveGuardrails:
     threshold: float
     approval_by_severity: Mapping[Severity, str]
     """Severities that need approval, with the rule that says so."""
+    approval_rules: Mapping[Severity, ApprovalRule]
+    """The rule in force for a severity, whether it asks for approval or not: how many people, until when."""
 
     @classmethod
     def of(cls, domain: DomainPack, tenant: TenantPack) -> EffectiveGuardrails:
         """Join the domain's and the tenant's."""
-        rules: dict[Severity, tuple[bool, str]] = {}
+        rules: dict[Severity, tuple[ApprovalRule, str]] = {}
         for index, rule in enumerate(tenant.humanApprovalRules):
-            rules.setdefault(rule.severity, (rule.requireApproval, f"humanApprovalRules[{index}]"))
+            rules.setdefault(rule.severity, (rule, f"humanApprovalRules[{index}]"))
         own = tenant.customGuardrails
         named = set() if own is None else own.model_fields_set
 
@@ -39,7 +41,8 @@ class EffectiveGuardrails:
             allowed=frozenset(in_force("allowLists").allowLists),
             blocked=frozenset(in_force("blockLists").blockLists),
             threshold=in_force("humanApprovalThreshold").humanApprovalThreshold,
-            approval_by_severity={severity: by for severity, (required, by) in rules.items() if required},
+            approval_by_severity={severity: by for severity, (rule, by) in rules.items() if rule.requireApproval},
+            approval_rules={severity: rule for severity, (rule, _) in rules.items()},
         )
 
     def refusal_of(self, tool: str) -> str | None:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
 from service.domain.conditions import compile_condition
 from service.domain.exceptions import Severity
+from service.domain.expressions import compile_expression
 from service.domain.packs.faults import Fault
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -28,7 +29,9 @@ _HOST_PATTERN = re.compile(
 class Part(BaseModel):
     """A part of a pack: immutable, JSON types taken as they are, unknown keys kept so that they can be reported."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="allow", populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="allow", populate_by_name=True, use_attribute_docstrings=True
+    )
 
     _warnings: tuple[Fault, ...] = PrivateAttr(default=())
 
@@ -45,6 +48,11 @@ class Part(BaseModel):
 
 def _is_condition(source: str) -> str:
     compile_condition(source, "")
+    return source
+
+
+def _is_expression(source: str) -> str:
+    compile_expression(source)
     return source
 
 
@@ -87,9 +95,13 @@ Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_is_na
 HostPattern = Annotated[str, Field(max_length=260), AfterValidator(_is_host_pattern)]
 Endpoint = Annotated[str, Field(max_length=2_000), AfterValidator(_is_endpoint)]
 SeverityName = Annotated[Severity, Field(strict=False)]
+Label = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]*$")]
+"""A policy tag: letters, digits and `_ - . : /`."""
+Expression = Annotated[str, Field(min_length=1, max_length=1_000), AfterValidator(_is_expression)]
+"""A regular expression that RE2 runs, found anywhere in the text unless it has anchors."""
 Minutes = Annotated[float, Field(gt=0, le=5_256_000, allow_inf_nan=False)]
 
-JsonType = Literal["string", "number", "integer", "boolean", "array", "object"]
+JsonType = Literal["string", "number", "integer", "boolean", "array", "object", "any"]
 
 
 class Attribute(Part):

@@ -14,16 +14,15 @@ from service.domain.packs.parts import VARIABLE
 _WHERE = ("endpoint", "batchEndpoint")
 
 
-def resolve_endpoints(document: Any, variables: Mapping[str, str]) -> tuple[Any, list[Fault]]:
-    """The document with the tools' endpoints resolved, and a fault for every variable that nobody gave."""
-    tools = document.get("tools") if isinstance(document, Mapping) else None
+def resolve_endpoints(document: Any, variables: Mapping[str, str], key: str = "tools") -> tuple[Any, list[Fault]]:
+    """The document with the endpoints of the tools under `key` resolved, and a fault for every variable that
+    nobody gave."""
+    tools = document.get(key) if isinstance(document, Mapping) else None
     if not isinstance(tools, Mapping):
         return document, []
     faults: list[Fault] = []
-    resolved = {
-        name: _resolve_tool(tool, path_of(("tools", str(name))), variables, faults) for name, tool in tools.items()
-    }
-    return {**document, "tools": resolved}, faults
+    resolved = {name: _resolve_tool(tool, path_of((key, str(name))), variables, faults) for name, tool in tools.items()}
+    return {**document, key: resolved}, faults
 
 
 def _resolve_tool(tool: Any, path: str, variables: Mapping[str, str], faults: list[Fault]) -> Any:

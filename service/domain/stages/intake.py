@@ -13,6 +13,7 @@ from service.domain.exceptions import Changes, ExceptionRecord, InputType, Json,
 from service.domain.packs.compiled import PackSet
 from service.domain.packs.entities import payload_faults
 from service.domain.packs.naming import normal_name
+from service.domain.packs.relations import missing_references
 
 
 def decide(record: ExceptionRecord, packs: PackSet, now: datetime) -> Outcome:  # noqa: ARG001 - every stage has this form
@@ -36,13 +37,15 @@ def decide(record: ExceptionRecord, packs: PackSet, now: datetime) -> Outcome:  
 def _normalised(record: ExceptionRecord, packs: PackSet, payload: Json, oddities: list[str]) -> Outcome:
     type_name, warnings = _type_name(record.exception_type, packs)
     if record.entity is not None:
-        _check_entity(record.entity, payload, packs)
+        warnings += _check_entity(record.entity, payload, packs)
     redacted = packs.redactor.redact(payload)
     data: dict[str, Any] = {
         "exceptionType": type_name,
         "redactedFields": list(redacted.masked),
         "warnings": warnings + oddities,
     }
+    if redacted.detected:
+        data["detectedFields"] = list(redacted.detected)
     if record.entity is not None:
         data["entity"] = record.entity
     return Outcome(
@@ -62,7 +65,8 @@ def _type_name(given: str | None, packs: PackSet) -> tuple[str | None, list[str]
     return normal, [f"the domain pack has no exception type {normal!r}"]
 
 
-def _check_entity(name: str, payload: Json, packs: PackSet) -> None:
+def _check_entity(name: str, payload: Json, packs: PackSet) -> list[str]:
+    """Check a payload against its entity; what it does not say about related ones is only odd."""
     entity = packs.entity_named(name)
     if entity is None:
         known = ", ".join(sorted(packs.domain.entities)) or "none"
@@ -70,6 +74,7 @@ def _check_entity(name: str, payload: Json, packs: PackSet) -> None:
     faults = payload_faults(payload, entity.attributes)
     if faults:
         raise PayloadInvalidError([f"{fault} (entity {name})" for fault in faults])
+    return missing_references(payload, entity, name) if entity.references else []
 
 
 def _merged(record: ExceptionRecord) -> Json:
