@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.api import cloudevent, problems, schemas
+from service.api import cloudevent, pack_calls, problems, schemas
+from service.api.calls import OF_BODIES as _OF_BODIES
+from service.api.calls import Call as _Call
 from service.api.views.intake import JSON, NDJSON
 from service.api.views.reading import ListParameters, Paging
 
@@ -25,6 +26,7 @@ _ASKED = (
     schemas.ApprovalDecision,
     schemas.StepCompletion,
     schemas.EffectResolution,
+    *pack_calls.ASKED,
 )
 _ANSWERED = (
     schemas.Accepted,
@@ -36,28 +38,9 @@ _ANSWERED = (
     schemas.Ledger,
     schemas.Problem,
     schemas.Readiness,
+    *pack_calls.ANSWERED,
 )
 _ALWAYS = (problems.UNAUTHENTICATED, problems.UNAVAILABLE, problems.INTERNAL)
-_OF_BODIES = (problems.NOT_JSON, problems.TOO_LARGE, problems.UNSUPPORTED_MEDIA_TYPE, problems.INVALID)
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One operation."""
-
-    name: str
-    summary: str
-    status: int
-    answer: type[BaseModel] | None
-    body: type[BaseModel] | None = None
-    body_needed: bool = True
-    media_types: tuple[str, ...] = (JSON,)
-    query: type[BaseModel] | None = None
-    headers: tuple[str, ...] = ()
-    refusals: tuple[problems.Kind, ...] = ()
-    open: bool = False
-
-
 _DECISION_REFUSALS = (problems.FORBIDDEN, problems.NOT_FOUND, problems.CONFLICT, problems.KEY_REUSED, *_OF_BODIES)
 
 
@@ -176,12 +159,14 @@ _CALLS: Mapping[str, Mapping[str, _Call]] = {
             open=True,
         )
     },
+    **pack_calls.CALLS,
 }
 
 _PATH_PARAMETERS = {
     "exceptionId": {"type": "string", "format": "uuid"},
     "step": {"type": "string", "description": "The step's path, like 3, 3.1 or 3[0].1; percent-encoded."},
     "key": {"type": "string", "format": "uuid", "description": "The effect's idempotency key."},
+    **pack_calls.PATH_PARAMETERS,
 }
 _HEADERS = {
     "Idempotency-Key": (
@@ -189,6 +174,7 @@ _HEADERS = {
         {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
     ),
     "traceparent": ("W3C trace context; its trace id becomes the exception's.", {"type": "string"}),
+    **pack_calls.HEADERS,
 }
 
 

@@ -43,6 +43,9 @@ FORBIDDEN = Kind("forbidden", 403, "The key does not allow this")
 NOT_FOUND = Kind("not-found", 404, "There is no such thing")
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "The method is not offered here")
 CONFLICT = Kind("conflict", 409, "The exception's state does not allow this")
+PACK_CONFLICT = Kind("pack-conflict", 409, "The pack's life does not allow this")
+TESTS_FAIL = Kind("tests-fail", 409, "The pack's own tests fail")
+CHANGED_MEANWHILE = Kind("changed-meanwhile", 412, "Somebody changed it meanwhile")
 TOO_LARGE = Kind("too-large", 413, "The body is too large")
 UNSUPPORTED_MEDIA_TYPE = Kind("unsupported-media-type", 415, "The media type is not taken here")
 INVALID = Kind("invalid", 422, "The content is not valid")
@@ -52,7 +55,8 @@ INTERNAL = Kind("internal", 500, "Something went wrong here")
 UNAVAILABLE = Kind("unavailable", 503, "Something needed is away")
 
 KINDS = (
-    NOT_JSON, BAD_REQUEST, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, METHOD_NOT_ALLOWED, CONFLICT, TOO_LARGE,
+    NOT_JSON, BAD_REQUEST, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, METHOD_NOT_ALLOWED, CONFLICT, PACK_CONFLICT,
+    TESTS_FAIL, CHANGED_MEANWHILE, TOO_LARGE,
     UNSUPPORTED_MEDIA_TYPE, INVALID, KEY_REUSED, RATE_LIMITED, INTERNAL, UNAVAILABLE,
 )  # fmt: skip
 
@@ -90,8 +94,15 @@ class ProblemError(PermanentError):
             "title": self.kind.title,
             "status": self.kind.status,
             "detail": self.detail,
-            "errors": [{"path": fault.path, "message": fault.message} for fault in self.faults[:MOST_FAULTS_TOLD]],
+            "errors": [_told(fault) for fault in self.faults[:MOST_FAULTS_TOLD]],
         }
+
+
+def _told(fault: Fault) -> dict[str, Any]:
+    told: dict[str, Any] = {"path": fault.path, "message": fault.message}
+    if fault.line is not None:
+        told["line"] = fault.line
+    return told
 
 
 def invalid(error: ValidationError) -> ProblemError:

@@ -171,6 +171,7 @@ class Fault(_Out):
 
     path: str = Field(description="Like `items[3].rawPayload.amount`; empty for the body itself.")
     message: str
+    line: int | None = Field(default=None, description="Of a pack: the line of the text that was sent, from 1.")
 
 
 class Problem(_Out):
@@ -322,6 +323,10 @@ class ExceptionDetail(ExceptionSummary):
     """An exception with everything that hangs on it."""
 
     raw_payload: dict[str, Any] | None = Field(description="With sensitive fields masked; null until intake.")
+    held_because: str | None = Field(
+        description="Why its tool is not called now (a limit, a circuit breaker); it comes back by itself."
+    )
+    held_until: datetime | None = Field(description="When it is looked at again.")
     payload_pending: bool = Field(description="Intake has not looked yet, so the payload is not shown.")
     plan: Plan | None
     approval: Approval | None

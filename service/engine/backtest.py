@@ -6,7 +6,7 @@ Nothing has an effect: the stages are pure, nothing is written or locked, and no
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -28,8 +28,8 @@ MOST_EXCEPTIONS = 10_000
 """One backtest looks at so many at most: what a person waits for."""
 _CHUNK = 500
 
-Progress = Callable[[int, int], None]
-"""Told after each chunk: how many are done, of how many."""
+Running = Generator[tuple[int, int], None, dict[str, Any]]
+"""A backtest under way: gives after each chunk how many exceptions are done, of how many; returns the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,8 @@ class Asked:
     """Only exceptions of this type; None: all."""
 
 
-def backtest(
-    engine: Engine, source: PackSource, packs: PackSet, asked: Asked, progress: Progress = lambda _done, _of: None
-) -> dict[str, Any]:
-    """The report (`service.domain.backtesting.Comparison`), with the seconds it took."""
+def backtest(engine: Engine, source: PackSource, packs: PackSet, asked: Asked) -> Running:
+    """Its report is `service.domain.backtesting.Comparison`'s, with the seconds it took."""
     started = time.monotonic()
     comparison = Comparison()
     with unit_of_work(engine, [asked.tenant_id]) as transaction:
@@ -54,8 +52,18 @@ def backtest(
         chunk = ids[start : start + _CHUNK]
         with unit_of_work(engine, [asked.tenant_id]) as transaction:
             _compare(transaction, source, packs, asked.tenant_id, chunk, comparison)
-        progress(start + len(chunk), len(ids))
+        yield start + len(chunk), len(ids)
     return {**comparison.report(), "seconds": round(time.monotonic() - started, 3)}
+
+
+def finish(running: Running, progress: Callable[[int, int], None] = lambda _done, _of: None) -> dict[str, Any]:
+    """Run a backtest to its end. `progress` is told after each chunk."""
+    while True:
+        try:
+            progress(*next(running))
+        except StopIteration as end:
+            report: dict[str, Any] = end.value
+            return report
 
 
 def _compare(

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
-from service.persistence.packs import PackKind, history_rows
+from service.domain.packs.activations import scheduled
+from service.persistence.packs import PackEntry, PackKind, Schedule, StoredPacks, history_rows, list_packs
 from service.persistence.unit_of_work import Transaction
+
+LifeState = Literal["draft", "scheduled", "active", "retired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +55,34 @@ def version_before(history: Iterable[HistoryEntry], now: datetime) -> int | None
         elif not trail or trail[-1] != entry.version:
             trail.append(entry.version)
     return trail[-2] if len(trail) > 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionState:
+    """One version and where it is in its life."""
+
+    entry: PackEntry
+    state: LifeState
+    """`draft`: never in force; `scheduled`; `active`: it decides what is received now; `retired`: it did."""
+    scheduled_for: datetime | None
+
+
+def versions_of(
+    transaction: Transaction, tenant_id: str, now: datetime, kind: PackKind | None = None, name: str | None = None
+) -> list[VersionState]:
+    """Every version of a tenant's packs, or of one of them, oldest first."""
+    schedule = StoredPacks().schedules(transaction, [tenant_id]).get(tenant_id, Schedule())
+    told = []
+    histories: dict[tuple[PackKind, str], list[HistoryEntry]] = {}
+    for entry in list_packs(transaction, tenant_id, kind, name):
+        key = (entry.kind, entry.name)
+        if key not in histories:
+            histories[key] = history_of(transaction, tenant_id, *key)
+        coming = [one for one in scheduled(schedule.of(*key), now) if one.version == entry.version]
+        been = any(
+            one.version == entry.version and one.action != "withdraw" and not one.withdrawn and one.effective_at <= now
+            for one in histories[key]
+        )
+        state: LifeState = "active" if entry.active else "scheduled" if coming else "retired" if been else "draft"
+        told.append(VersionState(entry, state, coming[0].effective_at if coming else None))
+    return told

@@ -20,6 +20,7 @@ from service.domain.packs import (
 from service.domain.packs.activations import in_force
 from service.domain.packs.documents import PackDocument, PackKind
 from service.domain.packs.parts import VARIABLE
+from service.engine.packs import BuildPackSet
 from service.errors import PermanentError
 from service.persistence import packs as stored
 from service.persistence.packs import TENANT_PACK, Schedule, StoredPacks
@@ -132,6 +133,16 @@ class Pairs:
         document = stored.get_pack(self._transaction, self._tenant_id, key.kind, key.name, chosen)
         # A tenant that works by another domain has nothing to say about this one.
         return (document, chosen) if version or domain_named_by(document) == domain else (None, None)
+
+
+def lenient_build(variables: Mapping[str, str]) -> BuildPackSet:
+    """Documents to a pack set, for those who only decide: a variable without a value keeps nobody from that."""
+
+    def build(domain: Json, tenant: Json, versions: PackVersions) -> PackSet:
+        read = parse_domain_pack(domain, {**placeholders(domain), **variables})
+        return build_pack_set(read, parse_tenant_pack(tenant), versions)
+
+    return build
 
 
 def domain_named_by(document: Json) -> str:

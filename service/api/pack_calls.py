@@ -1,0 +1,148 @@
+"""The calls about packs, as the OpenAPI document tells them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.api import pack_schemas as schemas
+from service.api import problems
+from service.api.calls import OF_BODIES, Call
+from service.api.pack_bodies import MEDIA_TYPES
+from service.api.views.reading import Paging
+
+
+class Pack(BaseModel):
+    """A domain or tenant pack. Its JSON Schema: /schemas/domain-pack.json, /schemas/tenant-pack.json."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class PutParameters(BaseModel):
+    """What is said about a version when it is stored."""
+
+    comment: str | None = Field(default=None, max_length=10_000, description="Why; kept with the version.")
+
+
+ASKED = (Pack, schemas.PackTest, schemas.PackBacktest, schemas.PackActivation, schemas.PackRollback)
+ANSWERED = (
+    schemas.PackList,
+    schemas.PackDetail,
+    schemas.PackChecked,
+    schemas.PackStored,
+    schemas.PackTestReport,
+    schemas.PackBacktestReport,
+    schemas.PackActivated,
+    schemas.PackRolledBack,
+    schemas.PackHistory,
+)
+_READ = (problems.FORBIDDEN, problems.NOT_FOUND)
+_COMMAND = (*_READ, problems.PACK_CONFLICT, *OF_BODIES)
+
+
+def _calls(of: str, prefix: str) -> Mapping[str, Mapping[str, Call]]:
+    """The calls of domain packs or of the tenant pack."""
+
+    def call(name: str, summary: str, answer: type[BaseModel], **more: object) -> Call:
+        return Call(f"{name}{of}", summary, 200, answer, **{"refusals": _READ, **more})  # type: ignore[arg-type]
+
+    def command(name: str, summary: str, answer: type[BaseModel], body: type[BaseModel], *more: problems.Kind) -> Call:
+        return call(name, summary, answer, body=body, body_needed=False, refusals=(*_COMMAND, *more))
+
+    pack = {"body": Pack, "media_types": MEDIA_TYPES}
+    return {
+        prefix: {
+            "get": call("get", "The newest version, with its ETag. Role operator.", schemas.PackDetail),
+            "put": call(
+                "put",
+                "Store a pack as the next version, a draft. 422 tells every fault with its path and line. Role admin.",
+                schemas.PackStored,
+                **pack,
+                query=PutParameters,
+                headers=("If-Match", "If-None-Match"),
+                refusals=(problems.FORBIDDEN, problems.CHANGED_MEANWHILE, *OF_BODIES),
+            ),
+        },
+        f"{prefix}/validate": {
+            "post": call(
+                "validate",
+                "Check a pack without storing it. Role operator.",
+                schemas.PackChecked,
+                **pack,
+                refusals=(problems.FORBIDDEN, *OF_BODIES),
+            )
+        },
+        f"{prefix}/test": {
+            "post": command("test", "Run a version's suites. Role operator.", schemas.PackTestReport, schemas.PackTest)
+        },
+        f"{prefix}/backtest": {
+            "post": command(
+                "backtest",
+                "Decide the last exceptions again, without any effect. Accept application/x-ndjson to get progress, "
+                "line by line. Role operator.",
+                schemas.PackBacktestReport,
+                schemas.PackBacktest,
+            )
+        },
+        f"{prefix}/activate": {
+            "post": command(
+                "activate",
+                "Make a version the one that decides, now or from an instant on. Role admin.",
+                schemas.PackActivated,
+                schemas.PackActivation,
+                problems.TESTS_FAIL,
+            )
+        },
+        f"{prefix}/rollback": {
+            "post": command(
+                "rollback",
+                "Bring back the version that was in force before. Role admin.",
+                schemas.PackRolledBack,
+                schemas.PackRollback,
+            )
+        },
+        f"{prefix}/versions": {"get": call("listVersions", "Every version. Role operator.", schemas.PackList)},
+        f"{prefix}/versions/{{version}}": {
+            "get": call("getVersion", "One version with its document. Role operator.", schemas.PackDetail)
+        },
+        f"{prefix}/versions/{{version}}/backtest": {
+            "get": call(
+                "getBacktest",
+                "The last backtest of a version, its differences in pages. Role operator.",
+                schemas.PackBacktestReport,
+                query=Paging,
+                refusals=(*_READ, problems.INVALID),
+            )
+        },
+        f"{prefix}/history": {
+            "get": call("getHistory", "Who activated what when and why. Role operator.", schemas.PackHistory)
+        },
+    }
+
+
+CALLS: Mapping[str, Mapping[str, Call]] = {
+    "/packs": {
+        "get": Call(
+            "listPacks",
+            "Every version of every pack of the tenant. Role operator.",
+            200,
+            schemas.PackList,
+            refusals=(problems.FORBIDDEN,),
+        )
+    },
+    **_calls("DomainPack", "/packs/domain/{name}"),
+    **_calls("TenantPack", "/packs/tenant"),
+}
+
+PATH_PARAMETERS = {
+    "name": {"type": "string", "description": "The domain's name."},
+    "version": {"type": "integer", "minimum": 1},
+}
+HEADERS = {
+    "If-Match": (
+        "The ETag that your change was made on: 412 when somebody stored another version since.",
+        {"type": "string", "pattern": '^(\\*|"?[0-9]{1,9}"?)$'},
+    ),
+    "If-None-Match": ("`*`: only if there is no such pack yet.", {"type": "string", "enum": ["*"]}),
+}
