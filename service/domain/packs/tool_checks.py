@@ -40,7 +40,7 @@ OURS = frozenset(
 )
 """Headers that a definition cannot set: the client does."""
 
-BOUND = re.compile(r"(?<![:\w\\]):([A-Za-z_]\w*)(?!:)")
+BOUND = re.compile(r"(?<![:\w\\]):([A-Za-z_]\w*)")
 """A parameter in a query; `::text` is a cast."""
 
 _READS = re.compile(r"\s*(?:select|with|values|table)\b", re.IGNORECASE)
