@@ -21,16 +21,19 @@ from service.domain.exceptions import PackVersions
 from service.domain.packs import PackSet, build_pack_set, parse_domain_pack, parse_tenant_pack
 from service.domain.packs.tools import ToolKind
 from service.domain.stages import DECIDE
+from service.engine.landing import OnRetries, leave_to_the_reconciler
 from service.engine.packs import BuildPackSet, PackSource
 from service.engine.pipeline import Pipeline
 from service.engine.runner import StageRunner
-from service.engine.tool_stage import ToolStageRunner
+from service.engine.tool_stage import Patience, ToolStageRunner
 from service.errors import ConfigurationError
 from service.persistence.database import Role, connect_listener, open_engine
 from service.persistence.packs import StoredPacks
 from service.secrets import Secrets, build_secrets, mask_log_records
 from service.settings import Settings
 from service.tools import EgressGuard, HttpToolClient
+from service.tools.admission import GuardedAdmission
+from service.tools.breakers import BreakerPolicy, RedisBreakers, connect
 from service.tools.kafka import KafkaPublisher
 from service.tools.kinds import BlockingKind, CallKind, Kinds
 from service.tools.limits import CallLimits, CallSlots
@@ -50,21 +53,38 @@ def new_id() -> UUID:
     return UUID(int=uuid_utils.uuid7().int)
 
 
-def build_pipeline(settings: Settings) -> Pipeline:
-    """The parts of one worker process. Call it in the process that uses it: connections do not survive a fork."""
+def build_pipeline(settings: Settings, retry: OnRetries = leave_to_the_reconciler) -> Pipeline:
+    """The parts of one worker process. Call it in the process that uses it: connections do not survive a fork.
+
+    `retry` gets the attempts that failed after their task was over.
+    """
+    secrets = build_secrets(os.environ, settings.secrets_directory)
+    mask_log_records(secrets.known)
     engine = open_engine(settings.database_url, Role.APPLICATION, pool_size=2)
     packs = PackSource(StoredPacks(), _compiler(settings.pack_variables))
     slots = CallSlots(_call_limits(settings))
-    secrets = build_secrets(os.environ, settings.secrets_directory)
-    mask_log_records(secrets.known)
     http = HttpToolClient(slots, egress_guard(settings), secrets, tool_kinds(settings, secrets))
     client = MaskingToolClient(http, secrets.known)
+    tools = ToolStageRunner(
+        engine,
+        packs,
+        client,
+        utc_now,
+        GuardedAdmission(RedisBreakers(connect(settings.redis_url), _breaker_policy(settings)), slots),
+        Patience(settings.tool_patience_seconds, settings.landing_seconds),
+        retry,
+    )
+
+    def close() -> None:
+        tools.close()
+        client.close()
+
     return Pipeline(
         engine=engine,
         deciding=StageRunner(engine, packs, DECIDE, utc_now),
-        tools=ToolStageRunner(engine, packs, client, utc_now),
+        tools=tools,
         clock=utc_now,
-        close=client.close,
+        close=close,
     )
 
 
@@ -120,6 +140,10 @@ def _call_limits(settings: Settings) -> CallLimits:
         total=settings.tool_concurrency,
         processes=settings.worker_processes or settings.lanes,
     )
+
+
+def _breaker_policy(settings: Settings) -> BreakerPolicy:
+    return BreakerPolicy(settings.breaker_failures, settings.breaker_open_seconds)
 
 
 def _compiler(variables: Mapping[str, str]) -> BuildPackSet:

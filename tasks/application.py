@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from celery import Celery
 
+from service.domain.exceptions import Stage
 from service.engine.pipeline import Pipeline
+from service.engine.results import Retry
 from service.settings import load_settings
 from service.wiring import build_pipeline
+from tasks.retrying import give_up_exhausted, split_off
 
 
 class ProcessPipeline:
@@ -46,4 +49,12 @@ app.autodiscover_tasks(
     ],
     related_name=None,
 )
-app.pipeline = ProcessPipeline(lambda: build_pipeline(load_settings(os.environ)))
+
+
+def _split_off_landed(retries: Sequence[Retry]) -> None:
+    """Attempts that failed after their task was over: handled as the task would have."""
+    pipeline = app.pipeline.get()
+    split_off(app, pipeline, Stage.TOOL, give_up_exhausted(pipeline, Stage.TOOL, retries))
+
+
+app.pipeline = ProcessPipeline(lambda: build_pipeline(load_settings(os.environ), _split_off_landed))

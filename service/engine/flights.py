@@ -1,32 +1,47 @@
 """The tool stage's turns: what is decided for each exception between two calls, as decisions to be applied.
 
-A flight is one call under way. A turn takes exceptions to their next call, their end, or a failure, and
-collects the decisions for one statement. Nothing here talks to a database or a tool.
+A flight is one call under way; an exception may have several. A turn takes exceptions from where their plans are, or
+from the answers that came, to their next calls, their end, a person, or a failure, and collects one decision for
+each. An exception whose calls end differently comes to its own end when the last of them is back: a failure that is
+final counts most, then a call to be repeated, then what the plan says. Nothing here talks to a database or a tool.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from service.domain.events import EventType, NewEvent
-from service.domain.exceptions import ExceptionRecord, Status
 from service.domain.identifiers import effect_key
 from service.domain.packs import PackSet
-from service.domain.plans import PlanStep, ToolCall
-from service.domain.stages import Advance, CallResult, advance, after_call
+from service.domain.planning import resolved_call
+from service.domain.plans import PlanStep
+from service.domain.stages import Advance, CallResult, advance, after_call, after_failure, after_unknown
 from service.domain.stages.tool import PlanMissingError
 from service.engine.batch import Reference
-from service.engine.decisions import completed_orders, encode_move
+from service.engine.course import Course, Draft, Flight
 from service.engine.effect_ledger import Permission, judge_effect, lease_until
-from service.engine.failures import Failure
+from service.engine.failures import Failure, StageFaultError
+from service.engine.holds import Hold
+from service.engine.outputs import stored
 from service.engine.results import EarlyError, Retry
 from service.errors import PermanentError, TransientError
 from service.persistence.stages import Effect, LoadedException
-from service.tools.calls import Answer, ToolResult
+from service.tools.admission import Gate
+from service.tools.calls import Answer, PreparedCall, ToolResult
+
+log = logging.getLogger(__name__)
+
+CALLS_AT_ONCE = 20
+"""The most calls of one exception that are out together; the others of its groups follow as these come back."""
+
+
+NOT_SENT_WAIT_SECONDS = 1.0
+"""The least that a call waits which found its tool's limit reached on its way out."""
 
 
 class ToolUnavailableError(TransientError):
@@ -43,139 +58,259 @@ class ToolRefusedError(PermanentError):
         super().__init__(f"{cause}; correct the payload, the pack or the tool, then redrive")
 
 
-@dataclass(frozen=True, slots=True)
-class Flight:
-    """One call: whose it is, which step it carries out, and the attempt that fences its answer."""
+class PlanStalledError(PermanentError):
+    """Nothing of a plan is under way, and it has not come to an end."""
 
-    reference: Reference
-    record: ExceptionRecord
-    packs: PackSet
-    plan_id: UUID
-    step: PlanStep
-    key: str
-    attempt: int
-
-    @property
-    def call(self) -> ToolCall:
-        """What to call."""
-        assert self.step.tool_call is not None
-        return self.step.tool_call
+    def __init__(self) -> None:
+        super().__init__(
+            "the plan can neither go on nor end: report it with the exception's id and redrive after the fix"
+        )
 
 
 @dataclass(slots=True)
 class Turn:
-    """Decisions of one statement, and what follows once they are applied."""
+    """Decisions of one statement, one an exception, and what follows once they are applied."""
 
     now: datetime
-    effects: Mapping[str, Effect]
+    gate: Gate
     decisions: list[dict[str, Any]] = field(default_factory=list)
     flights: list[Flight] = field(default_factory=list)
     retries: list[Retry] = field(default_factory=list)
+    holds: list[Hold] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    onward: list[Reference] = field(default_factory=list)
+    """Exceptions whose plan goes on after a call was given up, in a delivery of their own."""
 
-    def begin(self, reference: Reference, loaded: LoadedException, packs: PackSet) -> None:
-        """Take an exception from where its plan is to the first call, a person, or the end."""
-        try:
-            if loaded.plan_id is None:
-                raise PlanMissingError
-            reached = advance(loaded.record, packs, loaded.plan_id, self.now)
-        except PermanentError as error:
-            self.failures.append(Failure(reference, error))
+    def begin(
+        self, reference: Reference, loaded: LoadedException, packs: PackSet, effects: Mapping[str, Effect]
+    ) -> None:
+        """Take an exception from where its plan is to its next calls, a person, or the end."""
+        draft = self._opened(reference, loaded, packs, effects)
+        if draft is not None:
+            course = draft.course
+            with _faults_of(course):
+                self._go_on(draft, advance(course.record, course.packs, course.plan_id, self.now))
+            self._close(draft)
+
+    def land(self, course: Course, landed: Sequence[tuple[Flight, ToolResult]]) -> None:
+        """Go on from the answers to some of an exception's calls."""
+        draft = Draft(course, course.reference.attempt)
+        for flight, result in landed:
+            course.under_way.discard(flight.step.path)
+            with _faults_of(course):
+                self._answered(draft, flight, result)
+        with _faults_of(course):
+            self._call_due(draft)
+        self._close(draft)
+
+    def give_up(
+        self,
+        retry: Retry,
+        loaded: LoadedException,
+        packs: PackSet,
+        effects: Mapping[str, Effect],
+    ) -> None:
+        """End the tries of a call: the plan says what follows, else the exception is dead-lettered."""
+        draft = self._opened(retry.reference, loaded, packs, effects)
+        if draft is None:
             return
-        self._follow(reference, loaded.record, packs, loaded.plan_id, reached, {})
+        course = draft.course
+        due = advance(course.record, packs, course.plan_id, self.now).calls
+        step = next((call for call in due if call.path == retry.step), None)
+        course.parked |= {call.path for call in due if call is not step}
+        reached = None if step is None else self._after_failure(draft, step, str(retry.error))
+        if step is None or reached is None:
+            self.failures.append(Failure(retry.reference, retry.error))
+            return
+        row = {"key": effect_key(course.plan_id, step.path), "state": "failed", "error": str(retry.error)}
+        draft.add("effects", row)
+        draft.take(reached)
+        if course.failure is not None:
+            self.failures.append(Failure(retry.reference, course.failure))
+        elif draft.finished is None:
+            self.onward.append(replace(retry.reference, attempt=0))
+        self._write(draft)
+
+    def _close(self, draft: Draft) -> None:
+        """Say what is written, and what becomes of an exception of which nothing is under way any more."""
+        if not draft.course.under_way and draft.finished is None:
+            self._ended(draft.course)
+        self._write(draft)
+
+    def _write(self, draft: Draft) -> None:
+        decision = draft.decision()
+        if decision is not None:
+            self.decisions.append(decision)
+            self.flights += draft.flights
+
+    def _ended(self, course: Course) -> None:
+        """Nothing of an exception is under way, and its plan has not come to an end."""
+        if course.failure is not None:
+            self.failures.append(Failure(course.reference, course.failure))
+        elif course.retry is not None:
+            self.retries.append(replace(course.retry, reference=course.reference))
+        elif course.hold is not None:
+            self.holds.append(replace(course.hold, reference=course.reference))
+        else:
+            self.failures.append(Failure(course.reference, PlanStalledError()))
 
     def early(self, references: Iterable[Reference]) -> None:
         """Deliveries whose exception is not here yet."""
         self.retries += [Retry(reference, EarlyError(reference)) for reference in references]
 
-    def land(self, flight: Flight, result: ToolResult) -> None:
-        """Go on from a call's answer."""
-        settle = {"settle_key": flight.key, "settle_attempt": flight.attempt, "settle_error": result.error}
-        if result.answer is Answer.CONFIRMED:
-            answer = CallResult("ok", result.output)
-            reached = after_call(flight.record, flight.packs, flight.plan_id, flight.step, answer, self.now)
-            settle |= {"settle_state": "confirmed", "settle_output": result.output}
-            self._follow(flight.reference, flight.record, flight.packs, flight.plan_id, reached, settle)
-            return
+    def _opened(
+        self, reference: Reference, loaded: LoadedException, packs: PackSet, effects: Mapping[str, Effect]
+    ) -> Draft | None:
+        if isinstance(loaded.fault, TransientError):
+            self.retries.append(Retry(reference, loaded.fault))
+            return None
+        if loaded.fault is not None:
+            self.failures.append(Failure(reference, loaded.fault))
+            return None
+        if loaded.plan_id is None or loaded.record.plan is None:
+            self.failures.append(Failure(reference, PlanMissingError()))
+            return None
+        return Draft(Course(reference, loaded.record, packs, loaded.plan_id, effects), reference.attempt)
+
+    def _answered(self, draft: Draft, flight: Flight, result: ToolResult) -> None:
+        """Write an answer down, and go on from it."""
         cause = result.error or "no reason given"
-        if result.answer is Answer.TRANSIENT:
-            settle["settle_state"] = "intent"
+        settle = {"key": flight.key, "attempt": flight.attempt, "error": result.error}
+        draft.add("settles", settle)
+        if result.answer is Answer.CONFIRMED:
+            settle["state"] = "confirmed"
+            self._confirmed(draft, flight, result, settle)
+        elif result.answer is Answer.TRANSIENT:
+            settle["state"] = "intent"
+            draft.events.append(_call_failed(flight.step, cause))
+            draft.course.parked.add(flight.step.path)
             error = ToolUnavailableError(cause)
-            self.retries.append(Retry(flight.reference, error, result.retry_after_seconds, flight.call.max_retries))
+            retry = Retry(
+                flight.reference, error, result.retry_after_seconds, flight.call.max_retries, flight.step.path
+            )
+            draft.course.recall(retry)
         elif result.answer is Answer.PERMANENT:
-            settle["settle_state"] = "failed"
-            self.failures.append(Failure(flight.reference, ToolRefusedError(cause)))
+            settle["state"] = "failed"
+            draft.events.append(_call_failed(flight.step, cause))
+            self._failed(draft, flight.step, ToolRefusedError(cause))
+        elif result.answer is Answer.NOT_SENT:
+            settle["state"] = "intent"
+            due = NOT_SENT_WAIT_SECONDS if result.retry_after_seconds is None else result.retry_after_seconds
+            draft.course.put_aside(flight.step.path, Hold(flight.reference, flight.call.tool, cause, due))
         else:
-            settle["settle_state"] = "unknown"
-        finished = Status.PENDING_STEP if result.answer is Answer.UNANSWERED else None
-        self._failed(flight.reference, flight.record, flight.step, cause, settle, finished)
+            settle["state"] = "unknown"
+            self._unknown(draft, flight.step, cause)
 
-    def _follow(
-        self,
-        reference: Reference,
-        record: ExceptionRecord,
-        packs: PackSet,
-        plan_id: UUID,
-        reached: Advance,
-        settle: dict[str, Any],
-    ) -> None:
-        """Turn how far a plan got into a decision, and a flight if a call is next."""
-        decision = encode_move(record, reference.attempt, reached.events, reached.changes)
-        decision |= {
-            "steps_plan_id": plan_id,
-            "completed": completed_orders(reached.steps),
-            "finished": reached.finished,
-        }
-        decision |= settle
-        step = next(iter(reached.calls), None)
-        if step is None or step.tool_call is None:
-            self.decisions.append(decision)
-            return
-        key = effect_key(plan_id, step.path)
-        judgement = judge_effect(self.effects.get(key), step.tool_call, self.now)
-        if judgement.permission is Permission.SEND:
-            self._send(decision, Flight(reference, record, packs, plan_id, step, key, judgement.attempt))
-        elif judgement.permission is Permission.HELD:
-            self._held(reference, self.effects[key])
-        elif judgement.permission is Permission.ADOPT:
-            output = self.effects[key].output
-            reached = after_call(record, packs, plan_id, step, CallResult("ok", output), self.now)
-            self._follow(reference, record, packs, plan_id, reached, settle)
+    def _confirmed(self, draft: Draft, flight: Flight, result: ToolResult, settle: dict[str, Any]) -> None:
+        course, path = draft.course, flight.step.path
+        draft.in_ledger.add(path)
+        reached = None
+        with _faults_of(course):
+            answer, outstanding = CallResult("ok", result.output), course.outstanding()
+            reached = after_call(
+                course.record, course.packs, course.plan_id, flight.step, answer, self.now, outstanding
+            )
+        output = None if reached is None else next((s.output for s in reached.steps if s.path == path), None)
+        if output is None:
+            output = course.packs.redactor.redact_foreign(result.output, course.record.raw_payload)
+        settle["output"], large = stored(output, flight.key)
+        if large is not None:
+            draft.add("results", large)
+        # A plan that came further starts its next step with all its tries.
+        course.reference = replace(course.reference, attempt=0)
+        if reached is not None:
+            self._go_on(draft, reached)
+
+    def _failed(self, draft: Draft, step: PlanStep, error: PermanentError) -> None:
+        """Go on after a call that will not be repeated, as the plan says; else the exception is given up."""
+        reached = self._after_failure(draft, step, str(error))
+        if reached is None:
+            draft.course.parked.add(step.path)
+            draft.course.failure = draft.course.failure or error
         else:
-            cause = "it was sent and its answer is not known; complete the step once you know what the tool did"
-            lost = {"settle_key": key, "settle_attempt": self.effects[key].attempt, "settle_state": "unknown"}
-            known = self.effects[key].state == "unknown"
-            self._failed(reference, record, step, cause, {} if known else lost, Status.PENDING_STEP)
+            self._go_on(draft, reached)
 
-    def _send(self, decision: dict[str, Any], flight: Flight) -> None:
-        decision |= {
-            "send_key": flight.key,
-            "send_step": flight.step.order,
-            "send_tool": flight.call.tool,
-            "send_attempt": flight.attempt,
-            "send_lease_until": lease_until(flight.call, self.now),
-        }
-        self.decisions.append(decision)
-        self.flights.append(flight)
+    def _after_failure(self, draft: Draft, step: PlanStep, error: str) -> Advance | None:
+        course = draft.course
+        return after_failure(
+            course.record, course.packs, course.plan_id, step, error, self.now, course.outstanding() - {step.path}
+        )
 
-    def _held(self, reference: Reference, effect: Effect) -> None:
-        assert effect.lease_until is not None
-        due = (effect.lease_until - self.now).total_seconds()
-        self.retries.append(Retry(reference, EarlyError(reference), due_in_seconds=due))
+    def _unknown(self, draft: Draft, step: PlanStep, cause: str) -> None:
+        course = draft.course
+        outstanding = course.outstanding()
+        draft.take(after_unknown(course.record, course.packs, course.plan_id, step, cause, self.now, outstanding))
 
-    def _failed(
-        self,
-        reference: Reference,
-        record: ExceptionRecord,
-        step: PlanStep,
-        cause: str,
-        settle: dict[str, Any],
-        finished: Status | None,
-    ) -> None:
-        """Note a call that did not come to a good end; `finished` when a person has to decide what it did."""
+    def _go_on(self, draft: Draft, reached: Advance) -> None:
+        """Take in how far the plan got, and make the calls that are due as far as there is room."""
+        draft.take(reached)
+        self._call_due(draft)
+
+    def _call_due(self, draft: Draft) -> None:
+        course = draft.course
+        while course.queue and course.failure is None and len(course.under_way) < CALLS_AT_ONCE:
+            self._call(draft, course.queue.popleft())
+
+    def _call(self, draft: Draft, step: PlanStep) -> None:
+        """Do about a call what the ledger allows."""
+        course = draft.course
         assert step.tool_call is not None
-        data = {"tool": step.tool_call.tool, "stepOrder": step.order, "error": cause}
-        if finished is not None:
-            data["effect"] = "unknown"
-        decision = encode_move(record, reference.attempt, (NewEvent(EventType.TOOL_EXECUTION_FAILED, data),))
-        self.decisions.append(decision | {"finished": finished} | settle)
+        key = effect_key(course.plan_id, step.path)
+        effect = course.effects.get(key)
+        judgement = judge_effect(effect, step.tool_call, self.now)
+        if judgement.permission is Permission.SEND:
+            self._send(draft, step, key, judgement.attempt)
+            return
+        assert effect is not None
+        if judgement.permission is Permission.HELD:
+            course.parked.add(step.path)
+            assert effect.lease_until is not None
+            due = (effect.lease_until - self.now).total_seconds()
+            course.recall(Retry(course.reference, EarlyError(course.reference), due_in_seconds=due))
+        elif judgement.permission is Permission.ADOPT:
+            answer = CallResult("ok", effect.output)
+            draft.in_ledger.add(step.path)
+            outstanding = course.outstanding()
+            draft.take(after_call(course.record, course.packs, course.plan_id, step, answer, self.now, outstanding))
+        else:
+            cause = "it was sent and its answer is not known; say what became of it once you know what the tool did"
+            if effect.state != "unknown":
+                lost = {"key": key, "attempt": effect.attempt, "state": "unknown", "error": cause}
+                draft.add("settles", lost)
+            self._unknown(draft, step, cause)
+
+    def _send(self, draft: Draft, step: PlanStep, key: str, attempt: int) -> None:
+        course = draft.course
+        try:
+            call = resolved_call(step, course.record, course.packs)
+        except PermanentError as error:
+            self._failed(draft, step, error)
+            return
+        held = self.gate.admit(PreparedCall(key, course.reference.tenant_id, call))
+        if held is not None:
+            course.put_aside(step.path, Hold(course.reference, held.tool, held.reason, held.due_in_seconds))
+            return
+        course.under_way.add(step.path)
+        draft.flights.append(Flight(course, step, call, key, attempt))
+        sent = {"key": key, "plan_id": course.plan_id, "step": step.path, "tool": call.tool, "attempt": attempt}
+        draft.add("sends", sent | {"lease_until": lease_until(call, self.now)})
+
+
+@contextmanager
+def _faults_of(course: Course) -> Iterator[None]:
+    """What fails about one exception is its own failure; even a fault of ours must not hold up its batch."""
+    try:
+        yield
+    except PermanentError as error:
+        course.failure = course.failure or error
+    except TransientError:
+        raise
+    except Exception as error:
+        log.exception("the tool stage failed on exception %s", course.reference.exception_id)
+        course.failure = course.failure or StageFaultError(error)
+
+
+def _call_failed(step: PlanStep, cause: str) -> NewEvent:
+    assert step.tool_call is not None
+    data: dict[str, Any] = {"tool": step.tool_call.tool, "stepOrder": step.order, "error": cause}
+    return NewEvent(EventType.TOOL_EXECUTION_FAILED, data)

@@ -26,6 +26,8 @@ class Retry:
     due_in_seconds: float | None = None
     max_retries: int | None = None
     """Overrides the stage's policy, for a tool that names its own limit."""
+    step: str | None = None
+    """The path of the step whose call failed: its plan may say what follows when the tries are used up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Engine
 
@@ -16,6 +17,7 @@ from service.domain.packs import PackSet
 from service.engine.batch import Batch, Reference
 from service.engine.decisions import encode
 from service.engine.failures import Failure, StageFaultError, as_dead_letters
+from service.engine.outputs import read_whole
 from service.engine.packs import PackSource
 from service.engine.results import EarlyError, Retry, StageResult
 from service.errors import PermanentError, TransientError
@@ -74,7 +76,7 @@ class StageRunner:
         with unit_of_work(self._engine, batch.tenants()) as transaction:
             repository = StageRepository(transaction)
             rows = repository.load(stage, [r.exception_id for r in batch.references])
-            judged = judge_batch(stage, batch, rows)
+            judged = judge_batch(stage, batch, _complete(stage, repository, rows))
             attempted = _Attempt(stage, self._decide[stage], now)
             attempted.all(judged, self._pack_sets(stage, transaction, judged, now))
             survivors = attempted.apply(repository) + judged.onward
@@ -89,6 +91,14 @@ class StageRunner:
         """The packs each exception is decided with: those in force at intake, the recorded versions after it."""
         deciding = self._packs.deciding(transaction, stage, [row.record for _, row in judged.work], now)
         return {reference: packs for (reference, _), packs in zip(judged.work, deciding, strict=True)}
+
+
+def _complete(
+    stage: Stage, repository: StageRepository, rows: Mapping[UUID, LoadedException]
+) -> Mapping[UUID, LoadedException]:
+    """Rows with the outputs of their plans' steps, where a plan is under way and goes on here."""
+    begun = [key for key, row in rows.items() if row.record.step_results] if stage is Stage.PLAYBOOK else []
+    return read_whole(repository, rows, repository.effects(begun))[0] if begun else rows
 
 
 class _Attempt:
@@ -108,6 +118,8 @@ class _Attempt:
         for reference, loaded in judged.work:
             try:
                 found = packs[reference]
+                if loaded.fault is not None:
+                    raise loaded.fault
                 if isinstance(found, PermanentError):
                     raise found
                 self._one(reference, loaded, found)

@@ -2,31 +2,52 @@
 
 No transaction is open while a tool is called. What goes out is committed as `sent` first; the answer is
 applied together with the step it completes. A crash in between leaves `sent`, and the ledger's rule says
-what the next delivery may do about it.
+what the next delivery may do about it. A batch does not wait for slow tools: see `landing`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from queue import Empty
 
 from sqlalchemy import Engine
 
-from service.domain.exceptions import PackVersions, Stage
-from service.domain.guard import FINISHED
-from service.domain.packs import PackSet
 from service.engine.batch import Batch, Reference
-from service.engine.failures import as_dead_letters
-from service.engine.flights import Flight, Turn
-from service.engine.packs import NoActivePackError, PackSource
+from service.engine.course import Flight
+from service.engine.departures import Arrivals, Departure, Mailbox, depart, prepared
+from service.engine.landing import Landing, OnRetries
+from service.engine.packs import PackSource
 from service.engine.results import Retry, StageResult
-from service.engine.runner import Clock, judge_batch
+from service.engine.runner import Clock
+from service.engine.turns import Applied, Turns
 from service.persistence.stages import StageRepository
-from service.persistence.unit_of_work import Transaction, unit_of_work
-from service.tools.calls import PreparedCall, ToolClient, ToolResult
-from service.tools.egress import rules_of
+from service.persistence.unit_of_work import unit_of_work
+from service.tools.admission import Admission
+from service.tools.calls import ToolClient
 
 SLICE = 200
-"""Exceptions whose calls are under way together: the most effects one killed worker leaves in doubt."""
+"""Exceptions of one batch whose calls are under way together. The most effects that one killed worker leaves in
+doubt are these and what its landing waits for, which the limits of calls under way bound."""
+
+REFILL = 100
+"""Exceptions that are started together once so many have landed: enough for one statement to be cheap."""
+
+LONGEST_WAIT = 4
+"""So many times its patience a batch waits while answers keep coming. A tool that works slowly but steadily must not
+keep its lane for long either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the tool stage waits for calls."""
+
+    batch_seconds: float
+    """A batch, for calls that have left; then it leaves them to the landing."""
+    end_seconds: float
+    """An ending process, for its landing."""
 
 
 class ToolStageRunner:
@@ -36,69 +57,129 @@ class ToolStageRunner:
     ledger at the next delivery.
     """
 
-    def __init__(self, engine: Engine, packs: PackSource, client: ToolClient, clock: Clock) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        packs: PackSource,
+        client: ToolClient,
+        clock: Clock,
+        admission: Admission,
+        patience: Patience,
+        retry: OnRetries,
+    ) -> None:
+        """`retry` gets the attempts that failed after their batch was gone."""
         self._engine = engine
-        self._packs = packs
         self._client = client
-        self._clock = clock
+        self._admission = admission
+        self._turns = Turns(engine, packs, clock, admission)
+        self._patience = patience
+        self.landing = Landing(self.land, self.depart, retry)
 
     def run(self, batch: Batch) -> StageResult:
         """Work every exception of the batch that is due at the tool stage."""
-        retries: list[Retry] = []
-        for start in range(0, len(batch.references), SLICE):
-            retries += self._slice(batch.of(batch.references[start : start + SLICE]))
+        retries = _Run(self, batch, self._patience.batch_seconds, time.monotonic).carry_out()
         if batch.lane is not None and batch.batch_id is not None:
             with unit_of_work(self._engine) as transaction:
                 StageRepository(transaction).batch_done(batch.lane, batch.batch_id)
         return StageResult(retries=tuple(retries))
 
-    def _slice(self, batch: Batch) -> list[Retry]:
-        flights, retries = self._start(batch)
-        while flights:
-            following: list[Flight] = []
-            by_key = {flight.key: flight for flight in flights}
-            calls = [PreparedCall(f.key, f.reference.tenant_id, f.call, rules_of(f.packs.tenant)) for f in flights]
-            for group in self._client.results(calls):
-                landed = [(by_key[result.key], result) for result in group]
-                onward, failed = self._land(landed)
-                following += onward
-                retries += failed
-            flights = following
-        return retries
+    def close(self) -> int:
+        """Wait for calls under way, as long as patience lasts; how many are left to the effect ledger."""
+        return self.landing.close(self._patience.end_seconds)
 
-    def _start(self, batch: Batch) -> tuple[list[Flight], list[Retry]]:
-        """Take each plan to its first call, and commit which calls are about to go out."""
-        now = self._clock()
-        with unit_of_work(self._engine, batch.tenants()) as transaction:
-            repository = StageRepository(transaction)
-            ids = [reference.exception_id for reference in batch.references]
-            judged = judge_batch(Stage.TOOL, batch, repository.load(Stage.TOOL, ids))
-            effects = repository.effects([r.exception_id for r, _ in judged.work]) if judged.work else {}
-            turn = Turn(now, effects)
-            for reference, loaded in judged.work:
-                turn.begin(reference, loaded, self._pack_set(transaction, reference, loaded.record.pack_versions))
-            turn.early(judged.early)
-            return self._apply(repository, turn)
+    def is_slow(self, flight: Flight) -> bool:
+        """Whether calls of this one's tool outlived their batch lately."""
+        return self._admission.is_slow(prepared(flight))
 
-    def _land(self, landed: Sequence[tuple[Flight, ToolResult]]) -> tuple[list[Flight], list[Retry]]:
+    def outlived(self, flights: Sequence[Flight]) -> None:
+        """Note that a batch waited for these calls in vain."""
+        self._admission.outlived(prepared(flight) for flight in flights)
+
+    def start(self, batch: Batch) -> Applied:
+        """Take each plan to its first calls, and commit which are about to go out."""
+        return self._turns.start(batch)
+
+    def depart(self, flights: Sequence[Flight], mailbox: Mailbox) -> Departure:
+        """Make calls that were written down; their results arrive in the mailbox."""
+        return depart(self._client, flights, mailbox)
+
+    def land(self, landed: Arrivals) -> Applied:
         """Write answers down together with what follows from them."""
-        now = self._clock()
-        turn = Turn(now, {})
-        for flight, result in landed:
-            turn.land(flight, result)
-        with unit_of_work(self._engine, {flight.reference.tenant_id for flight, _ in landed}) as transaction:
-            return self._apply(StageRepository(transaction), turn)
+        applied = self._turns.land(landed)
+        self._admission.settled((prepared(flight), result) for flight, result in landed)
+        return applied
 
-    def _apply(self, repository: StageRepository, turn: Turn) -> tuple[list[Flight], list[Retry]]:
-        """Apply a turn. Only exceptions that really moved fly on: for the others another delivery is ahead."""
-        moved = repository.apply(Stage.TOOL, turn.decisions, turn.now) if turn.decisions else []
-        there = {m.exception_id for m in moved}
-        if turn.failures:
-            repository.dead_letter(Stage.TOOL, as_dead_letters(turn.failures), turn.now)
-        repository.open_gates([m for m in moved if m.stage_now == FINISHED], turn.now)
-        return [f for f in turn.flights if f.reference.exception_id in there], turn.retries
+    def give_up(self, retries: Sequence[Retry]) -> tuple[Reference, ...]:
+        """End the tries of calls, as the plans say; the exceptions whose plans go on, to be delivered again."""
+        return self._turns.give_up(retries).onward
 
-    def _pack_set(self, transaction: Transaction, reference: Reference, versions: PackVersions | None) -> PackSet:
-        if versions is None:
-            raise NoActivePackError(reference.tenant_id)
-        return self._packs.at(transaction, reference.tenant_id, versions)
+
+class _Run:
+    """One batch on its way through the stage: calls are fed as answers come, and left behind when patience ends.
+
+    Patience ends when no answer came for a while, or when the calls take too long altogether.
+    """
+
+    def __init__(self, stage: ToolStageRunner, batch: Batch, patience: float, clock: Callable[[], float]) -> None:
+        self._stage = stage
+        self._batch = batch
+        self._patience = patience
+        self._clock = clock
+        self._waiting = deque(batch.references)
+        self._mailbox = Mailbox()
+        self._departures: deque[Departure] = deque()
+        self._under_way = 0
+        self._started_at = self._heard_at = clock()
+        self._retries: list[Retry] = []
+
+    def carry_out(self) -> list[Retry]:
+        """Until nothing is left to start and nothing to wait for; the attempts that failed."""
+        while self._waiting or self._under_way:
+            if self._waiting and self._under_way <= SLICE - min(REFILL, len(self._waiting)):
+                self._start()
+            else:
+                self._receive()
+        return self._retries
+
+    def _start(self) -> None:
+        count = min(SLICE - self._under_way, len(self._waiting))
+        references = [self._waiting.popleft() for _ in range(count)]
+        started = self._stage.start(self._batch.of(references))
+        self._retries += started.retries
+        self._started_at = self._heard_at = self._clock()
+        self._leave(started.flights)
+
+    def _leave(self, flights: Sequence[Flight]) -> None:
+        """Make calls; nobody waits for those of a tool that kept a batch waiting lately."""
+        slow: list[Flight] = []
+        quick: list[Flight] = []
+        for flight in flights:
+            (slow if self._stage.is_slow(flight) else quick).append(flight)
+        self._stage.landing.leave(slow)
+        if quick:
+            self._departures.append(self._stage.depart(quick, self._mailbox))
+            self._under_way += len(quick)
+
+    def _receive(self) -> None:
+        """Write down what arrived, or give up waiting."""
+        try:
+            arrivals = self._mailbox.get(timeout=max(0.0, self._patience_ends() - self._clock()))
+        except Empty:
+            self._hand_over()
+            return
+        self._heard_at = self._clock()
+        self._under_way -= len(arrivals)
+        landed = self._stage.land(arrivals)
+        self._retries += landed.retries
+        self._leave(landed.flights)
+
+    def _patience_ends(self) -> float:
+        return min(self._heard_at + self._patience, self._started_at + LONGEST_WAIT * self._patience)
+
+    def _hand_over(self) -> None:
+        """Leave what is under way to the landing. What was delivered before stays in the mailbox."""
+        left: list[Flight] = []
+        while self._departures:
+            left += self._stage.landing.adopt(self._departures.popleft())
+        self._under_way -= len(left)
+        self._stage.outlived(left)

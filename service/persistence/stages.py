@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Row
 
 from service.domain.exceptions import (
+    ApprovalView,
     ExceptionRecord,
     Input,
     InputType,
@@ -20,31 +22,21 @@ from service.domain.exceptions import (
     Status,
 )
 from service.domain.plans import StepResult, StepState, from_document
+from service.errors import PermanentError, TransientError
 from service.persistence.statements import stages as sql
 from service.persistence.unit_of_work import Transaction, as_json
-
-_LOAD = {
-    Stage.INTAKE: sql.LOAD_FOR_DECISION,
-    Stage.TRIAGE: sql.LOAD_FOR_DECISION,
-    Stage.POLICY: sql.LOAD_FOR_DECISION,
-    Stage.PLAYBOOK: sql.LOAD_WITH_PLAN,
-    Stage.TOOL: sql.LOAD_WITH_PLAN,
-}
-_APPLY = {
-    Stage.INTAKE: sql.APPLY_INTAKE,
-    Stage.TRIAGE: sql.APPLY_TRIAGE,
-    Stage.POLICY: sql.APPLY_POLICY,
-    Stage.PLAYBOOK: sql.APPLY_PLAYBOOK,
-    Stage.TOOL: sql.APPLY_TOOL,
-}
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedException:
-    """An exception's locked row, and the id of the plan in force if one was loaded."""
+    """An exception's locked row, and what is kept of the plan in force if one was loaded."""
 
     record: ExceptionRecord
     plan_id: UUID | None
+    plan_hash: str | None = None
+    """What a person was or is asked to approve; None for a plan that nobody has to."""
+    fault: PermanentError | TransientError | None = None
+    """Why it cannot be worked as it was loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +46,9 @@ class Effect:
     state: str
     attempt: int
     lease_until: datetime | None
-    output: Mapping[str, Any] | None
+    output: Any
+    plan_id: UUID | None = None
+    step: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +69,41 @@ class StageRepository:
 
     def load(self, stage: Stage, ids: Iterable[UUID]) -> dict[UUID, LoadedException]:
         """The rows of a batch, locked in id order. Rows of undeclared tenants are not there."""
-        rows = self._transaction.rows(_LOAD[stage], {"ids": [str(i) for i in ids]})
+        rows = self._transaction.rows(sql.LOAD[stage], {"ids": [str(i) for i in ids]})
         loaded = [_loaded(row) for row in rows]
         return {one.record.exception_id: one for one in loaded}
 
-    def effects(self, ids: Iterable[UUID]) -> dict[str, Effect]:
-        """Every effect of these exceptions so far, by idempotency key."""
-        rows = self._transaction.rows(sql.LOAD_EFFECTS, {"ids": [str(i) for i in ids]})
-        return {str(row.idempotency_key): Effect(row.state, row.attempt, row.lease_until, row.output) for row in rows}
+    def look(self, ids: Iterable[UUID]) -> dict[UUID, LoadedException]:
+        """As `load` at intake, for those who only look: nothing is locked, and nobody waits."""
+        rows = self._transaction.rows(sql.LOOK, {"ids": [str(i) for i in ids]})
+        loaded = [_loaded(row) for row in rows]
+        return {one.record.exception_id: one for one in loaded}
+
+    def effects(self, ids: Iterable[UUID]) -> dict[UUID, dict[str, Effect]]:
+        """Every effect of these exceptions so far, by exception and idempotency key."""
+        found: dict[UUID, dict[str, Effect]] = {}
+        for row in self._transaction.rows(sql.LOAD_EFFECTS, {"ids": [str(i) for i in ids]}):
+            effect = Effect(row.state, row.attempt, row.lease_until, row.output, row.plan_id, row.step)
+            found.setdefault(row.exception_id, {})[str(row.idempotency_key)] = effect
+        return found
+
+    def results(self, ids: Iterable[UUID]) -> dict[tuple[UUID, UUID], Any]:
+        """Large results, by the exception they belong to and their id."""
+        rows = self._transaction.rows(sql.LOAD_RESULTS, {"ids": [str(i) for i in ids]})
+        return {(row.exception_id, row.result_id): row.document for row in rows}
 
     def apply(self, stage: Stage, decisions: Sequence[Mapping[str, Any]], now: datetime) -> list[Moved]:
         """Write decisions; the rows that come back are the ones that really moved.
 
-        A decision's keys are the columns of the statement's record, in `service.persistence.statements.stages`.
+        A decision's keys are the columns of the statement's record, and the names of PARTS for its lists of rows,
+        in `service.persistence.statements.stages`. One exception may have one decision in a statement.
         """
+        moves, parts = _divided(decisions)
         next_stage = stage if stage is Stage.TOOL else stage + 1
-        parameters = {"decisions": as_json(decisions), "stage": int(stage), "next_stage": int(next_stage), "now": now}
-        rows = self._transaction.rows(_APPLY[stage], parameters)
+        parameters = {"decisions": as_json(moves), "stage": int(stage), "next_stage": int(next_stage), "now": now}
+        parameters |= {name: as_json(rows) for name, rows in parts.items()}
+        approvals = stage in _ASKING and any(d["sequence"] > 1 or "approval" in d for d in decisions)
+        rows = self._transaction.rows(sql.apply(stage, tuple(parts), approvals), parameters)
         return [Moved(row.exception_id, row.sequence, row.last_sequence, row.stage_now) for row in rows]
 
     def open_gates(self, finished: Sequence[Moved], now: datetime) -> None:
@@ -112,6 +124,20 @@ class StageRepository:
     def batch_done(self, lane: int, batch_id: str) -> None:
         """Tell the lane's dispatcher, at commit, that this batch needs its place no more."""
         self._transaction.run("SELECT pg_notify('lanes', %(payload)s)", {"payload": f"{lane}:{batch_id}"})
+
+
+def _divided(
+    decisions: Sequence[Mapping[str, Any]],
+) -> tuple[list[Mapping[str, Any]], dict[str, list[dict[str, Any]]]]:
+    """Decisions without their lists of rows, and those rows by part, each with its exception's id."""
+    moves: list[Mapping[str, Any]] = []
+    parts: dict[str, list[dict[str, Any]]] = {}
+    for decision in decisions:
+        present = sql.PARTS.keys() & decision.keys()
+        for name in present:
+            parts.setdefault(name, []).extend({"id": decision["id"], **row} for row in decision[name])
+        moves.append({key: value for key, value in decision.items() if key not in present} if present else decision)
+    return moves, {name: parts[name] for name in sql.PARTS if parts.get(name)}
 
 
 class _LoadedRow(NamedTuple):
@@ -138,13 +164,19 @@ class _LoadedRow(NamedTuple):
     input_type: str | None
     input_data: Mapping[str, Any]
     input_actor: str | None
-    plan: Mapping[str, Any] | None
-    plan_id: UUID | None
-    orders: list[int] | None
+    plan: Mapping[str, Any] | None = None
+    plan_id: UUID | None = None
+    plan_hash: str | None = None
+    steps: Mapping[str, Sequence[Any]] | None = None
+    approval_hash: str | None = None
+    approvals_needed: int | None = None
+    given: Sequence[str] = ()
+    undecided: bool = False
+    approval_due_at: datetime | None = None
 
 
 def _loaded(row: Row[Any]) -> LoadedException:
-    read = _LoadedRow._make(row)
+    read = _LoadedRow(*row)
     record = ExceptionRecord(
         tenant_id=read.tenant_id,
         exception_id=read.exception_id,
@@ -166,9 +198,21 @@ def _loaded(row: Row[Any]) -> LoadedException:
         input=_input(read.input_type, read.input_data, read.input_actor),
         plan=None if read.plan is None else from_document(read.plan),
         plan_id=read.plan_id,
-        step_results={str(order): _DONE for order in read.orders or ()},
+        step_results=_NO_RESULTS if read.steps is None else _step_results(read.steps),
+        approval=None if read.approvals_needed is None else _approval(read),
     )
-    return LoadedException(record, read.plan_id)
+    return LoadedException(record, read.plan_id, read.plan_hash)
+
+
+def _step_results(steps: Mapping[str, Sequence[Any]]) -> dict[str, StepResult]:
+    return {path: StepResult(StepState(state), *rest) for path, (state, *rest) in steps.items()}
+
+
+def _approval(read: _LoadedRow) -> ApprovalView:
+    assert read.approvals_needed is not None
+    return ApprovalView(
+        read.approval_hash, read.approvals_needed, tuple(read.given), read.undecided, read.approval_due_at
+    )
 
 
 def _versions(domain: int | None, tenant: int | None) -> PackVersions | None:
@@ -180,6 +224,8 @@ def _input(kind: str | None, data: Mapping[str, Any], actor: str | None) -> Inpu
 
 
 _INGESTED = Input(InputType.INGESTED)
-_DONE = StepResult(StepState.DONE)
+_ASKING = (Stage.POLICY, Stage.PLAYBOOK)
+"""Stages that may ask a person, or end that one is asked."""
+_NO_RESULTS: Mapping[str, StepResult] = MappingProxyType({})
 _STATUS = {status.value: status for status in Status}
 _SEVERITY = {severity.value: severity for severity in Severity}

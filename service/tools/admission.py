@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
@@ -56,6 +56,10 @@ class Admission(Protocol):
         """For one turn."""
         ...
 
+    def admit(self, calls: Sequence[PreparedCall]) -> list[Held]:
+        """The calls among these that have to wait; all others may go out now. One gate asked for all of them."""
+        ...
+
     def withdrawn(self, keys: Iterable[str]) -> None:
         """Calls that were admitted and do not go out after all."""
         ...
@@ -74,15 +78,15 @@ class Admission(Protocol):
 
 
 class AdmitAll:
-    """An admission, and its gate, that lets everything pass."""
+    """An admission that lets everything pass."""
 
     def gate(self) -> Gate:
-        """Itself."""
-        return self
+        """An open one."""
+        return _OpenGate()
 
-    def admit(self, call: PreparedCall) -> Held | None:  # noqa: ARG002 - the port's
-        """It goes out."""
-        return None
+    def admit(self, calls: Sequence[PreparedCall]) -> list[Held]:  # noqa: ARG002 - the port's
+        """None has to wait."""
+        return []
 
     def withdrawn(self, keys: Iterable[str]) -> None:
         """Nothing is kept."""
@@ -96,6 +100,12 @@ class AdmitAll:
     def is_slow(self, call: PreparedCall) -> bool:  # noqa: ARG002 - the port's
         """No tool is."""
         return False
+
+
+class _OpenGate:
+    def admit(self, call: PreparedCall) -> Held | None:  # noqa: ARG002 - the port's
+        """It goes out."""
+        return None
 
 
 @dataclass(slots=True)
@@ -123,6 +133,11 @@ class GuardedAdmission:
     def gate(self) -> Gate:
         """See Admission."""
         return _TurnGate(self)
+
+    def admit(self, calls: Sequence[PreparedCall]) -> list[Held]:
+        """See Admission."""
+        gate = self.gate()
+        return [held for call in calls if (held := gate.admit(call)) is not None]
 
     def withdrawn(self, keys: Iterable[str]) -> None:
         """See Admission: a probe that does not go out makes room for another."""

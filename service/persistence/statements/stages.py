@@ -7,6 +7,13 @@ returned. Stage 5 is `guard.FINISHED`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from service.domain.exceptions import Stage
+from service.persistence.statements.approvals import APPROVAL_COLUMNS, APPROVAL_JOIN, APPROVALS_AFTER, APPROVALS_COLUMN
+
 GUARD = """AND CASE WHEN e.sequence = d.sequence AND e.stage = %(stage)s
                       AND e.status NOT IN ('DEAD_LETTERED', 'DISCARDED') THEN true ELSE false END"""
 """The guard under the row's lock.
@@ -22,24 +29,45 @@ _LOAD = """
 SELECT e.exception_id, e.tenant_id, e.status, e.resting_status, e.sequence, e.stage, e.source_system,
        e.exception_type, e.reported_severity, e.severity, e.confidence, e.entity, e.raw_payload,
        e.occurred_at, e.received_at, e.deadline_at, e.domain_version, e.tenant_version,
-       i.type AS input_type, i.data AS input_data, i.actor AS input_actor, {plan}
+       i.type AS input_type, i.data AS input_data, i.actor AS input_actor{columns}
   FROM exceptions e
   LEFT JOIN inputs i ON i.exception_id = e.exception_id AND i.sequence = e.sequence
-  {plan_join}
+  {joins}
  WHERE e.exception_id = ANY(%(ids)s::uuid[])
  ORDER BY e.exception_id
    FOR UPDATE OF e
 """
 
 _PLAN_JOIN = """
-  LEFT JOIN LATERAL (SELECT plan_id, document FROM plans WHERE plans.exception_id = e.exception_id
+  LEFT JOIN LATERAL (SELECT plan_id, document, plan_hash FROM plans WHERE plans.exception_id = e.exception_id{when}
                       ORDER BY plans.sequence DESC LIMIT 1) p ON true
-  LEFT JOIN LATERAL (SELECT array_agg(step_order) AS orders FROM plan_steps
-                      WHERE plan_steps.plan_id = p.plan_id) s ON true
+  LEFT JOIN LATERAL (SELECT jsonb_object_agg(step, jsonb_build_array(state, output, error, completed_by,
+                                                                          number)) AS steps
+                       FROM plan_steps WHERE plan_steps.plan_id = p.plan_id) s ON true
 """
+"""Tools' answers are not among the outputs: they are with the effects, which LOAD_EFFECTS reads."""
 
-LOAD_FOR_DECISION = _LOAD.format(plan="NULL AS plan, NULL AS plan_id, NULL AS orders", plan_join="")
-LOAD_WITH_PLAN = _LOAD.format(plan="p.document AS plan, p.plan_id, s.orders", plan_join=_PLAN_JOIN)
+_PLAN = ", p.document AS plan, p.plan_id, p.plan_hash, s.steps"
+_APPROVAL = f", {APPROVAL_COLUMNS}"
+_ABOUT_APPROVAL = " AND i.type IN ('approved', 'rejected', 'approval_expired')"
+"""Only a decision about an approval needs the plan that it is about; nothing is looked up for the others."""
+
+
+def _load(columns: str = "", joins: str = "") -> str:
+    return _LOAD.format(columns=columns, joins=joins)
+
+
+LOAD: Mapping[Stage, str] = {
+    Stage.INTAKE: _load(),
+    Stage.TRIAGE: _load(),
+    Stage.POLICY: _load(_PLAN + _APPROVAL, _PLAN_JOIN.format(when=_ABOUT_APPROVAL) + APPROVAL_JOIN),
+    Stage.PLAYBOOK: _load(_PLAN + _APPROVAL, _PLAN_JOIN.format(when=" AND e.sequence > 1") + APPROVAL_JOIN),
+    Stage.TOOL: _load(_PLAN, _PLAN_JOIN.format(when="")),
+}
+"""By stage. The first input of an exception has no plan before the playbook stage, and is not searched for one."""
+
+LOOK = _load().replace("FOR UPDATE OF e", "")
+"""For a backtest: it writes nothing, so it has nothing to lock."""
 
 _APPLY = """
 -- The rows are already locked by the load of the same transaction, except when a zombie got here: then the
@@ -55,7 +83,8 @@ WITH decided AS MATERIALIZED (
            status = COALESCE(d.finished, 'IN_PROGRESS'),
            resting_status = COALESCE(d.finished, e.resting_status),
            position = e.position + d.event_count,
-           attempt = 0, retry_at = NULL,
+           attempt = 0, retry_at = NULL, hold_reason = NULL,
+           held_since = CASE WHEN d.finished IS NULL THEN e.held_since END,
            exception_type = COALESCE(d.exception_type, e.exception_type),
            severity = COALESCE(d.severity, e.severity),
            confidence = COALESCE(d.confidence, e.confidence),
@@ -79,93 +108,151 @@ WITH decided AS MATERIALIZED (
 SELECT exception_id, tenant_id, sequence, last_sequence, stage_now FROM moved
 """
 
-_PLANS_AFTER = """, planned AS (
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What some decisions bring besides a move: rows of their own, each with the `id` of its exception.
+
+    A statement is made of the parts that its batch has, so that nobody pays for what others need. Parts are joined
+    with the rows that really moved, so a zombie's are not written.
+    """
+
+    before: str = ""
+    """Common table expressions ahead of the move."""
+    condition: str = ""
+    """What else has to hold for an exception to move."""
+    after: str = ""
+    """Common table expressions after the move."""
+
+
+PARTS: Mapping[str, Part] = {
+    "plans": Part(
+        after=""", planned AS (
     INSERT INTO plans (plan_id, tenant_id, exception_id, sequence, playbook, document, domain_version, tenant_version,
-                       created_at)
-    SELECT d.plan_id, m.tenant_id, m.exception_id, m.sequence, d.plan ->> 'playbook', d.plan, m.domain_version,
-           m.tenant_version, %(now)s
-      FROM moved m JOIN decided d ON d.id = m.exception_id WHERE d.plan IS NOT NULL
-), stepped AS (
-    INSERT INTO plan_steps (plan_id, step_order, tenant_id, completed_at, completed_by)
-    SELECT d.steps_plan_id, o, m.tenant_id, %(now)s, d.completed_by
-      FROM moved m JOIN decided d ON d.id = m.exception_id, unnest(d.completed) o
-    ON CONFLICT DO NOTHING
+                       created_at, plan_hash)
+    SELECT p.plan_id, m.tenant_id, m.exception_id, m.sequence, p.document ->> 'playbook', p.document, m.domain_version,
+           m.tenant_version, %(now)s, p.plan_hash
+      FROM json_to_recordset(%(plans)s::json) AS p(id uuid, plan_id uuid, document jsonb, plan_hash text)
+      JOIN moved m ON m.exception_id = p.id
 )"""
-
-_APPROVALS_AFTER = """, superseded AS (
-    UPDATE approvals a SET state = 'superseded'
-      FROM moved m WHERE a.exception_id = m.exception_id AND a.state = 'pending' AND a.sequence < m.sequence
-), asked AS (
-    INSERT INTO approvals (exception_id, sequence, tenant_id, state, reason, requested_at)
-    SELECT m.exception_id, m.sequence, m.tenant_id, 'pending', d.approval_reason, %(now)s
-      FROM moved m JOIN decided d ON d.id = m.exception_id WHERE d.approval_reason IS NOT NULL
+    ),
+    "steps": Part(
+        after=""", stepped AS (
+    INSERT INTO plan_steps (plan_id, step, tenant_id, state, output, error, completed_at, completed_by, number)
+    SELECT s.plan_id, s.path, m.tenant_id, s.state, s.output, s.error,
+           CASE WHEN s.state NOT IN ('started', 'unknown') THEN %(now)s::timestamptz END, s.by, COALESCE(s.number, 0)
+      FROM json_to_recordset(%(steps)s::json) AS s(id uuid, plan_id uuid, path text, state text, output jsonb,
+                                                   error text, by text, number int)
+      JOIN moved m ON m.exception_id = s.id
+    ON CONFLICT (plan_id, step) DO UPDATE
+       SET state = excluded.state, output = excluded.output, error = excluded.error, number = excluded.number,
+           completed_at = excluded.completed_at, completed_by = excluded.completed_by
 )"""
-
-_SETTLED_BEFORE = """, settled AS (
+    ),
+    "settles": Part(
+        before=""", answered AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(settles)s::json)
+        AS a(id uuid, key uuid, attempt smallint, state text, output jsonb, error text)
+), settled AS (
     -- The fence of effects: only the delivery that holds the current attempt may write its answer.
     UPDATE tool_executions t
-       SET state = d.settle_state, output = d.settle_output, error = d.settle_error, lease_until = NULL,
-           finished_at = CASE WHEN d.settle_state = 'intent' THEN NULL ELSE %(now)s END
-      FROM decided d
-     WHERE t.idempotency_key = d.settle_key
-       AND CASE WHEN t.state = 'sent' AND t.attempt = d.settle_attempt THEN true ELSE false END
-    RETURNING t.idempotency_key
+       SET state = a.state, output = a.output, error = a.error, lease_until = NULL,
+           finished_at = CASE WHEN a.state = 'intent' THEN NULL ELSE %(now)s END
+      FROM answered a
+     WHERE t.idempotency_key = a.key
+       AND CASE WHEN t.state = 'sent' AND t.attempt = a.attempt THEN true ELSE false END
+    RETURNING t.idempotency_key, t.exception_id, t.tenant_id
+)""",
+        condition="""
+       AND d.id NOT IN (SELECT id FROM answered WHERE key NOT IN (SELECT idempotency_key FROM settled))""",
+    ),
+    "results": Part(
+        after=""", kept AS (
+    -- With the answer that refers to it: that one is written even where its exception has moved on.
+    INSERT INTO tool_results (result_id, tenant_id, exception_id, bytes, document, created_at)
+    SELECT r.result_id, s.tenant_id, s.exception_id, r.bytes, r.document, %(now)s
+      FROM json_to_recordset(%(results)s::json) AS r(id uuid, result_id uuid, bytes int, document jsonb)
+      JOIN settled s ON s.idempotency_key = r.result_id
+    ON CONFLICT (result_id) DO NOTHING
 )"""
-
-_EFFECTS_AFTER = """, stepped AS (
-    INSERT INTO plan_steps (plan_id, step_order, tenant_id, completed_at, completed_by)
-    SELECT d.steps_plan_id, o, m.tenant_id, %(now)s, NULL
-      FROM moved m JOIN decided d ON d.id = m.exception_id, unnest(d.completed) o
-    ON CONFLICT DO NOTHING
-), sent AS (
+    ),
+    "answers": Part(
+        after=""", remembered AS (
+    INSERT INTO tool_results (result_id, tenant_id, exception_id, bytes, document, created_at)
+    SELECT r.result_id, m.tenant_id, m.exception_id, r.bytes, r.document, %(now)s
+      FROM json_to_recordset(%(answers)s::json) AS r(id uuid, result_id uuid, bytes int, document jsonb)
+      JOIN moved m ON m.exception_id = r.id
+    ON CONFLICT (result_id) DO NOTHING
+)"""
+    ),
+    "sends": Part(
+        after=""", sent AS (
     -- Committed before anything leaves: whoever finds 'sent' after a crash knows the call may have been made.
-    INSERT INTO tool_executions (idempotency_key, tenant_id, exception_id, plan_id, step_order, tool, state, attempt,
-                                 lease_until, requested_at)
-    SELECT d.send_key, m.tenant_id, m.exception_id, d.steps_plan_id, d.send_step, d.send_tool, 'sent', d.send_attempt,
-           d.send_lease_until, %(now)s
-      FROM moved m JOIN decided d ON d.id = m.exception_id WHERE d.send_key IS NOT NULL
+    INSERT INTO tool_executions (idempotency_key, tenant_id, exception_id, plan_id, step, tool, state, attempt,
+                                 lease_until, requested_at, sent_at)
+    SELECT s.key, m.tenant_id, m.exception_id, s.plan_id, s.step, s.tool, 'sent', s.attempt, s.lease_until,
+           %(now)s, %(now)s
+      FROM json_to_recordset(%(sends)s::json) AS s(id uuid, key uuid, plan_id uuid, step text, tool text,
+                                                   attempt smallint, lease_until timestamptz)
+      JOIN moved m ON m.exception_id = s.id
     ON CONFLICT (idempotency_key) DO UPDATE
-       SET state = 'sent', attempt = excluded.attempt, lease_until = excluded.lease_until, error = NULL
+       SET state = 'sent', attempt = excluded.attempt, lease_until = excluded.lease_until, error = NULL,
+           sent_at = excluded.sent_at
 )"""
+    ),
+    "effects": Part(
+        after=""", ruled AS (
+    -- What is known now of an effect whose answer never came, or that is not tried any more.
+    UPDATE tool_executions t
+       SET state = f.state, output = f.output, error = f.error, finished_at = %(now)s
+      FROM json_to_recordset(%(effects)s::json) AS f(id uuid, key uuid, state text, output jsonb, error text)
+      JOIN moved m ON m.exception_id = f.id
+     WHERE t.idempotency_key = f.key AND t.state IN ('unknown', 'intent')
+)"""
+    ),
+    "timers": Part(
+        after=""", timed AS (
+    INSERT INTO timers (exception_id, kind, step, tenant_id, plan_id, due_at)
+    SELECT m.exception_id, t.kind, t.step, m.tenant_id, t.plan_id, t.due_at
+      FROM json_to_recordset(%(timers)s::json) AS t(id uuid, kind text, step text, plan_id uuid, due_at timestamptz)
+      JOIN moved m ON m.exception_id = t.id
+    ON CONFLICT (exception_id, kind, step) DO UPDATE SET plan_id = excluded.plan_id, due_at = excluded.due_at
+)"""
+    ),
+}
+"""By the key of a decision that holds the rows."""
 
-APPLY_INTAKE = _APPLY.format(
-    guard=GUARD,
-    columns=", raw_payload jsonb, redacted_payload jsonb",
-    assignments=""",
+_COLUMNS = {Stage.INTAKE: ", raw_payload jsonb, redacted_payload jsonb"}
+_ASSIGNMENTS = {
+    Stage.INTAKE: """,
            raw_payload = COALESCE(d.raw_payload, e.raw_payload),
            redacted_payload = COALESCE(d.redacted_payload, e.redacted_payload)""",
-    before="",
-    condition="",
-    after="",
-)
-APPLY_TRIAGE = _APPLY.format(guard=GUARD, columns="", assignments="", before="", condition="", after="")
-APPLY_POLICY = _APPLY.format(
-    guard=GUARD, columns=", approval_reason text", assignments="", before="", condition="", after=_APPROVALS_AFTER
-)
-APPLY_PLAYBOOK = _APPLY.format(
-    guard=GUARD,
-    columns=", plan jsonb, plan_id uuid, steps_plan_id uuid, completed int[], completed_by text",
-    assignments="",
-    before="",
-    condition="",
-    after=_PLANS_AFTER,
-)
-APPLY_TOOL = _APPLY.format(
-    guard=GUARD,
-    columns=""", steps_plan_id uuid, completed int[],
-        settle_key uuid, settle_attempt smallint, settle_state text, settle_output jsonb, settle_error text,
-        send_key uuid, send_step int, send_tool text, send_attempt smallint, send_lease_until timestamptz""",
-    assignments="",
-    before=_SETTLED_BEFORE,
-    condition="""
-       AND (d.settle_key IS NULL OR d.settle_key IN (SELECT idempotency_key FROM settled))""",
-    after=_EFFECTS_AFTER,
-)
+}
+
+
+@cache
+def apply(stage: Stage, parts: tuple[str, ...], approvals: bool) -> str:
+    """The statement that applies decisions of a stage with these parts; `approvals`: some may ask, or end asking."""
+    chosen = [PARTS[name] for name in parts]
+    return _APPLY.format(
+        guard=GUARD,
+        columns=_COLUMNS.get(stage, "") + (f", {APPROVALS_COLUMN}" if approvals else ""),
+        assignments=_ASSIGNMENTS.get(stage, ""),
+        before="".join(part.before for part in chosen),
+        condition="".join(part.condition for part in chosen),
+        after="".join(part.after for part in chosen) + (APPROVALS_AFTER if approvals else ""),
+    )
+
 
 LOAD_EFFECTS = """
 -- No lock of its own: effects only change under their exception's row lock, which the caller holds.
-SELECT idempotency_key, state, attempt, lease_until, output
+SELECT exception_id, idempotency_key, plan_id, step, state, attempt, lease_until, output
   FROM tool_executions WHERE exception_id = ANY(%(ids)s::uuid[])
+"""
+
+LOAD_RESULTS = """
+-- Results are written once and never change: no lock.
+SELECT exception_id, result_id, document FROM tool_results WHERE result_id = ANY(%(ids)s::uuid[])
 """
 
 OPEN_GATE = """
@@ -190,7 +277,7 @@ WITH decided AS MATERIALIZED (
         AS d(id uuid, sequence int, attempt smallint, retry_at timestamptz, data json)
 ), moved AS (
     UPDATE exceptions e
-       SET attempt = d.attempt, retry_at = d.retry_at, position = e.position + 1, updated_at = %(now)s
+       SET attempt = d.attempt, retry_at = d.retry_at, hold_reason = NULL, position = e.position + 1, updated_at = %(now)s
       FROM decided d
      WHERE e.exception_id = d.id
        {guard}
@@ -210,7 +297,8 @@ WITH decided AS MATERIALIZED (
         AS d(id uuid, sequence int, attempts smallint, error_class text, message text)
 ), moved AS (
     UPDATE exceptions e
-       SET status = 'DEAD_LETTERED', attempt = d.attempts, retry_at = NULL, position = e.position + 1,
+       SET status = 'DEAD_LETTERED', attempt = d.attempts, retry_at = NULL, hold_reason = NULL, held_since = NULL,
+           position = e.position + 1,
            updated_at = %(now)s
       FROM decided d
      WHERE e.exception_id = d.id

@@ -1,0 +1,120 @@
+"""Calls that outlive their task: received and written down by a thread of the worker process, beside its tasks.
+
+A batch hands over what is still under way after a short patience, so that it holds up nothing else. What is
+handed over is `sent` with its lease: if the process dies, the effect ledger and the reconciler resolve it.
+Calls of tools that were slow lately go to it at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from queue import Empty
+from threading import Condition, Thread
+
+from service.engine.course import Flight
+from service.engine.departures import Arrivals, Departure, Mailbox
+from service.engine.results import Retry
+from service.engine.turns import Applied
+from service.errors import InfrastructureUnavailableError
+
+log = logging.getLogger(__name__)
+
+TRY_AGAIN_SECONDS = 1.0
+"""Between attempts to write an answer down while PostgreSQL is away."""
+
+ATTEMPTS = 10
+"""So many such attempts: they end before the lease's margin does, for then another delivery may be ahead."""
+
+AT_ONCE = 200
+"""About so many answers are written down in one transaction."""
+
+Land = Callable[[Arrivals], Applied]
+OnRetries = Callable[[Sequence[Retry]], None]
+
+
+class Landing:
+    """Lands what batches left behind. One for a worker process; its thread starts with the first call."""
+
+    def __init__(
+        self,
+        land: Land,
+        depart: Callable[[Sequence[Flight], Mailbox], Departure],
+        retry: OnRetries,
+    ) -> None:
+        """`land` writes answers down, `depart` makes the calls that follow, `retry` gets what failed for now."""
+        self._land = land
+        self._depart = depart
+        self._retry = retry
+        self._mailbox = Mailbox()
+        self._under_way = 0
+        self._changed = Condition()
+        self._thread: Thread | None = None
+
+    def adopt(self, departure: Departure) -> list[Flight]:
+        """Take over the calls whose results have not been delivered yet; those that are."""
+        with self._changed:
+            flights = departure.redirect(self._mailbox)
+            self._expect(len(flights))
+        return flights
+
+    def leave(self, flights: Sequence[Flight]) -> None:
+        """Make calls without anybody waiting for them."""
+        if flights:
+            with self._changed:
+                self._expect(len(flights))
+            self._depart(flights, self._mailbox)
+
+    def close(self, seconds: float) -> int:
+        """Wait until everything has landed, at most so long; how many calls are left to the ledger."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._under_way == 0, seconds)
+            return self._under_way
+
+    def _expect(self, calls: int) -> None:
+        self._under_way += calls
+        if calls and self._thread is None:
+            self._thread = Thread(target=self._work, name="landing", daemon=True)
+            self._thread.start()
+
+    def _work(self) -> None:
+        while True:
+            arrivals = _all(self._mailbox)
+            try:
+                landed = self._landed(arrivals)
+                self.leave(landed.flights)
+                if landed.retries:
+                    self._retry(landed.retries)
+            except Exception:  # The thread must outlive a fault; the ledger and the reconciler resolve what it hit.
+                log.exception("landing failed; the reconciler picks its exceptions up")
+            finally:
+                with self._changed:
+                    self._under_way -= len(arrivals)
+                    self._changed.notify_all()
+
+    def _landed(self, arrivals: Arrivals) -> Applied:
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._land(arrivals)
+            except InfrastructureUnavailableError as error:
+                log.warning("%s answers wait for infrastructure, attempt %s: %s", len(arrivals), attempt + 1, error)
+                time.sleep(TRY_AGAIN_SECONDS)
+        log.error("%s answers could not be written down; the effect ledger resolves their calls", len(arrivals))
+        return Applied()
+
+
+def _all(mailbox: Mailbox) -> Arrivals:
+    """What is in the mailbox, once something is."""
+    arrivals = list(mailbox.get())
+    while len(arrivals) < AT_ONCE:
+        try:
+            arrivals += mailbox.get_nowait()
+        except Empty:
+            break
+    return arrivals
+
+
+def leave_to_the_reconciler(retries: Sequence[Retry]) -> None:
+    """For a process that can send nothing: what failed moves on when the reconciler finds it."""
+    log.warning("%s failed attempts are left to the reconciler", len(retries))

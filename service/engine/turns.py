@@ -1,0 +1,143 @@
+"""The tool stage's transactions: each applies one turn, whole.
+
+`start` takes a batch to its first calls, `land` writes answers down with what follows from them, `give_up` ends the
+tries of calls. Both `start` and `land` return what goes out now, which is committed as `sent` by then, and what
+failed for now. Whoever makes the calls hands every answer to `land`, from whichever thread. Answers of one exception
+that arrive together are one decision; those that arrive in different threads wait for one another.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Engine
+
+from service.domain.exceptions import PackVersions, Stage
+from service.domain.guard import FINISHED
+from service.domain.packs import PackSet
+from service.engine.batch import Batch, Reference
+from service.engine.course import Course, Flight
+from service.engine.failures import as_dead_letters
+from service.engine.flights import Turn
+from service.engine.holds import as_rows
+from service.engine.outputs import read_whole
+from service.engine.packs import NoActivePackError, PackSource
+from service.engine.results import Retry
+from service.engine.runner import judge_batch
+from service.persistence.holds import hold
+from service.persistence.stages import Effect, LoadedException, StageRepository
+from service.persistence.unit_of_work import Transaction, unit_of_work
+from service.tools.admission import Admission
+from service.tools.calls import ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What follows a turn that is committed."""
+
+    flights: tuple[Flight, ...] = ()
+    """Calls that go out now. The lease of each began with the commit."""
+    retries: tuple[Retry, ...] = ()
+    onward: tuple[Reference, ...] = ()
+    """Exceptions that need another delivery at this stage, at once."""
+
+
+class Turns:
+    """Carries plans on, one transaction a turn. Raises InfrastructureUnavailableError when PostgreSQL is away."""
+
+    def __init__(self, engine: Engine, packs: PackSource, clock: Callable[[], datetime], admission: Admission) -> None:
+        self._engine = engine
+        self._packs = packs
+        self._clock = clock
+        self._admission = admission
+
+    def start(self, batch: Batch) -> Applied:
+        """Take each plan that is due to its first calls, and commit which are about to go out."""
+        turn = Turn(self._clock(), self._admission.gate())
+        with unit_of_work(self._engine, batch.tenants()) as transaction:
+            repository = StageRepository(transaction)
+            for reference, loaded, effects in self._due(repository, batch, turn):
+                packs = self._pack_set(transaction, reference, loaded.record.pack_versions)
+                turn.begin(reference, loaded, packs, effects)
+            return self._apply(transaction, turn)
+
+    def land(self, landed: Sequence[tuple[Flight, ToolResult]]) -> Applied:
+        """Write answers down together with what follows from them."""
+        turn = Turn(self._clock(), self._admission.gate())
+        courses: dict[UUID, tuple[Course, list[tuple[Flight, ToolResult]]]] = {}
+        for flight, result in landed:
+            course = flight.course
+            courses.setdefault(course.reference.exception_id, (course, []))[1].append((flight, result))
+        with ExitStack() as locks:
+            # In one order, so that two threads whose answers belong to the same exceptions cannot wait for each other.
+            for _, (course, answers) in sorted(courses.items()):
+                locks.enter_context(course.tried())
+                turn.land(course, answers)
+            with unit_of_work(self._engine, {flight.reference.tenant_id for flight, _ in landed}) as transaction:
+                return self._apply(transaction, turn)
+
+    def give_up(self, retries: Sequence[Retry]) -> Applied:
+        """End the tries of calls: what each plan says on failure follows, else the exception is dead-lettered."""
+        turn = Turn(self._clock(), self._admission.gate())
+        by_id = {retry.reference.exception_id: retry for retry in retries}
+        batch = Batch(tuple(retry.reference for retry in by_id.values()))
+        with unit_of_work(self._engine, batch.tenants()) as transaction:
+            repository = StageRepository(transaction)
+            for reference, loaded, effects in self._due(repository, batch, turn):
+                packs = self._pack_set(transaction, reference, loaded.record.pack_versions)
+                turn.give_up(by_id[reference.exception_id], loaded, packs, effects)
+            turn.retries.clear()
+            return self._apply(transaction, turn)
+
+    def _due(
+        self, repository: StageRepository, batch: Batch, turn: Turn
+    ) -> list[tuple[Reference, LoadedException, dict[str, Effect]]]:
+        """What of a batch is due, with its effects; what came too early is noted in the turn."""
+        rows = repository.load(Stage.TOOL, [reference.exception_id for reference in batch.references])
+        judged = judge_batch(Stage.TOOL, batch, rows)
+        turn.early(judged.early)
+        due = {reference.exception_id: loaded for reference, loaded in judged.work}
+        if not due:
+            return []
+        whole, effects = read_whole(repository, due, repository.effects(due))
+        return [(r, whole[r.exception_id], effects.get(r.exception_id, {})) for r, _ in judged.work]
+
+    def _pack_set(self, transaction: Transaction, reference: Reference, versions: PackVersions | None) -> PackSet:
+        if versions is None:
+            raise NoActivePackError(reference.tenant_id)
+        return self._packs.at(transaction, reference.tenant_id, versions)
+
+    def _apply(self, transaction: Transaction, turn: Turn) -> Applied:
+        """Apply a turn. Only exceptions that really moved go on: for the others another delivery is ahead."""
+        flights = turn.flights
+        try:
+            stale = _written(transaction, turn)
+        except BaseException:
+            self._admission.withdrawn(flight.key for flight in flights)
+            raise
+        self._admission.withdrawn(flight.key for flight in flights if flight.reference.exception_id in stale)
+        return Applied(
+            tuple(flight for flight in flights if flight.reference.exception_id not in stale),
+            tuple(retry for retry in turn.retries if retry.reference.exception_id not in stale),
+            tuple(reference for reference in turn.onward if reference.exception_id not in stale),
+        )
+
+
+def _written(transaction: Transaction, turn: Turn) -> set[UUID]:
+    """Write a turn; the exceptions with a decision that did not move."""
+    repository = StageRepository(transaction)
+    moved = repository.apply(Stage.TOOL, turn.decisions, turn.now) if turn.decisions else []
+    stale = {decision["id"] for decision in turn.decisions} - {m.exception_id for m in moved}
+    failures = [failure for failure in turn.failures if failure.reference.exception_id not in stale]
+    if failures:
+        repository.dead_letter(Stage.TOOL, as_dead_letters(failures), turn.now)
+    holds = [one for one in turn.holds if one.reference.exception_id not in stale]
+    if holds:
+        hold(transaction, Stage.TOOL, as_rows(holds, random.random), turn.now)
+    repository.open_gates([m for m in moved if m.stage_now == FINISHED], turn.now)
+    return stale
