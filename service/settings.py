@@ -76,6 +76,9 @@ class Settings(BaseModel):
     """Whether a tenant whose pack has no `egress.allowHosts` may call nothing."""
     tool_resources: Resources = Resources()
     """What tools may reach beside HTTP, as JSON or `@` and the path of a JSON file; see docs/tools.md."""
+    payload_keys: Mapping[str, str] = Field(default_factory=dict)
+    """Keys that seal payloads: `id=secret://…` pairs, comma-separated in the environment. The first one seals, all
+    open; without any, payloads are stored unencrypted. A reference must be one that packs cannot use."""
     secrets_directory: Path | None = None
     """Folder of `secret://file/…`: packs read `shared/` and `tenants/<tenant>/` of it, settings the rest."""
     pack_variables: Mapping[str, str] = Field(default_factory=dict)
@@ -107,7 +110,7 @@ class Settings(BaseModel):
     def _resources(cls, value: object) -> object:
         return read_resources(value) if isinstance(value, str) else value
 
-    @field_validator("pack_variables", mode="before")
+    @field_validator("pack_variables", "payload_keys", mode="before")
     @classmethod
     def _pairs(cls, value: object) -> object:
         if not isinstance(value, str):

@@ -27,6 +27,7 @@ from service.engine.pipeline import Pipeline
 from service.engine.runner import StageRunner
 from service.engine.tool_stage import Patience, ToolStageRunner
 from service.errors import ConfigurationError
+from service.keyring import build_sealing
 from service.persistence.database import Role, connect_listener, open_engine
 from service.persistence.packs import StoredPacks
 from service.secrets import Secrets, build_secrets, mask_log_records
@@ -60,7 +61,8 @@ def build_pipeline(settings: Settings, retry: OnRetries = leave_to_the_reconcile
     """
     secrets = build_secrets(os.environ, settings.secrets_directory)
     mask_log_records(secrets.known)
-    engine = open_engine(settings.database_url, Role.APPLICATION, pool_size=2)
+    sealing = build_sealing(settings, secrets)
+    engine = open_engine(settings.database_url, Role.APPLICATION, pool_size=2, sealing=sealing)
     packs = PackSource(StoredPacks(), _compiler(settings.pack_variables))
     slots = CallSlots(_call_limits(settings))
     http = HttpToolClient(slots, egress_guard(settings), secrets, tool_kinds(settings, secrets))

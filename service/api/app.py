@@ -15,7 +15,9 @@ from service.api.auth import Authenticator
 from service.api.context import EXTENSION, Services
 from service.api.rates import TenantRates
 from service.api.views import actions, approvals, backtests, documentation, intake, operations, packs, reading, steps
+from service.keyring import build_sealing
 from service.persistence.database import Role, open_engine
+from service.secrets import build_secrets, mask_log_records
 from service.settings import Settings, load_settings
 
 POOL_SIZE = 4
@@ -38,7 +40,10 @@ def build_app(settings: Settings | None = None) -> Flask:
 
 
 def _services(settings: Settings) -> Services:
-    engine = open_engine(settings.database_url, Role.APPLICATION, pool_size=POOL_SIZE, tested=True)
+    secrets = build_secrets(os.environ, settings.secrets_directory)
+    mask_log_records(secrets.known)
+    sealing = build_sealing(settings, secrets)
+    engine = open_engine(settings.database_url, Role.APPLICATION, pool_size=POOL_SIZE, tested=True, sealing=sealing)
     return Services(
         settings=settings,
         engine=engine,

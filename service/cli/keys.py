@@ -1,15 +1,21 @@
-"""`sentinai keys`: create, list and revoke API keys."""
+"""`sentinai keys`: create, list and revoke API keys; move stored payloads to another key."""
 
 from __future__ import annotations
 
+import os
 import secrets
+import time
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import click
 
 from service.cli.administration import administering, json_option, print_json, print_table
+from service.keyring import open_sealing
 from service.persistence.administration import ApiKey, create_key, key_of, list_keys, revoke_key
+from service.persistence.database import Role, open_engine
+from service.persistence.rotation import BATCH, Rotation, rotate
+from service.settings import load_settings
 
 _KEY_BYTES = 32
 
@@ -69,6 +75,42 @@ def revoke(key_id: UUID, as_json: bool) -> None:
         print_json(_shown(key))
     else:
         click.echo(f"key {key_id} of tenant {key.tenant_id} is revoked")
+
+
+@command.command(
+    "rotate-payload",
+    epilog="\b\nExamples:\n  sentinai keys rotate-payload\n  sentinai keys rotate-payload --json | jq .resealed",
+)
+@click.option("--batch", type=click.IntRange(1, 10_000), default=BATCH, show_default=True, help="Rows at a time.")
+@json_option
+def rotate_payload(batch: int, as_json: bool) -> None:
+    """Seal every stored payload with the first key of SENTINAI_PAYLOAD_KEYS.
+
+    Works beside the running fleet, and goes on where an earlier run was broken off. Exit code 1 when something could
+    not be opened. Keep the old keys in the setting until this says that nothing failed.
+    """
+    settings = load_settings(os.environ)
+    sealing = open_sealing(settings, os.environ)
+    engine = open_engine(settings.database_url, Role.SYSTEM, pool_size=1)
+    began = time.monotonic()
+    try:
+        done = rotate(engine, sealing, _tell, batch)
+    finally:
+        engine.dispose()
+    seconds = round(time.monotonic() - began, 3)
+    if as_json:
+        report = {"key": sealing.current, "resealed": done.resealed, "failed": done.failed, "failures": done.named}
+        print_json({**report, "seconds": seconds})
+    else:
+        click.echo(f"{done.resealed} values are sealed with key {sealing.current} now ({seconds:g} s)")
+        for one in done.named:
+            click.echo(f"left as it was: {one}", err=True)
+    if done.failed:
+        raise SystemExit(1)
+
+
+def _tell(done: Rotation) -> None:
+    click.echo(f"{done.resealed + done.failed} of {done.to_do}", err=True)
 
 
 def _shown(key: ApiKey) -> dict[str, object]:

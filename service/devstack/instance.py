@@ -54,11 +54,13 @@ class Passwords:
     owner: str
     login: str
     redis: str
+    payload_key: str = ""
+    """Seals payloads, in hexadecimal; empty for an instance that is older than sealing, and for the seed."""
 
     @classmethod
     def generate(cls) -> Passwords:
         """New random passwords that need no quoting in URLs, SQL or configuration files."""
-        return cls(*(secrets.token_hex(16) for _ in range(4)))
+        return cls(*(secrets.token_hex(16) for _ in range(4)), payload_key=secrets.token_hex(32))
 
 
 SEED_PASSWORDS = Passwords(superuser="postgres", owner="postgres", login="postgres", redis="redis")
@@ -143,6 +145,9 @@ class Instance:
             # As many lanes as the stack has worker processes.
             "SENTINAI_LANES": "2",
         }
+        if self.passwords.payload_key:
+            variables["SENTINAI_PAYLOAD_KEYS"] = "dev=secret://env/SENTINAI_DEV_PAYLOAD_KEY"
+            variables["SENTINAI_DEV_PAYLOAD_KEY"] = self.passwords.payload_key
         tool_server = self.url("tool-server")
         if tool_server is not None:
             variables["SENTINAI_TOOL_SERVER_URL"] = tool_server

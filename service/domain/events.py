@@ -37,6 +37,7 @@ class EventType(StrEnum):
     DISCARDED = "Discarded"
     EXCEPTION_ESCALATED = "ExceptionEscalated"
     EXCEPTION_CANCELLED = "ExceptionCancelled"
+    PAYLOAD_READ = "PayloadRead"
     DUPLICATE_IGNORED = "DuplicateIgnored"
     SLA_IMMINENT = "SLAImminent"
     SLA_EXPIRED = "SLAExpired"

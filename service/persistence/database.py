@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from service.errors import InfrastructureUnavailableError
+from service.persistence.sealing import Sealing
 
 CONNECT_TIMEOUT_SECONDS = 5
 
@@ -53,11 +54,14 @@ def sqlalchemy_url(url: str) -> str:
     return "postgresql+psycopg2://" + url.split("://", 1)[1]
 
 
-def open_engine(url: str, role: Role, pool_size: int = 4, *, tested: bool = False) -> Engine:
+def open_engine(
+    url: str, role: Role, pool_size: int = 4, *, tested: bool = False, sealing: Sealing | None = None
+) -> Engine:
     """A pool of connections that act as `role`. Opens nothing yet.
 
     `pool_size` connections stay open; as many more may be opened under load. `tested` connections are asked before
     each use whether they still live, for those who would have to tell a person of one that died while it was idle.
+    `sealing` is for those who read or write payloads; without it they cannot.
     """
     return create_engine(
         sqlalchemy_url(url),
@@ -66,6 +70,9 @@ def open_engine(url: str, role: Role, pool_size: int = 4, *, tested: bool = Fals
         max_overflow=pool_size,
         pool_timeout=CONNECT_TIMEOUT_SECONDS,
         pool_pre_ping=tested,
+        # Parameters hold what people and sources sent: they are no part of an error's text, hence of no log.
+        hide_parameters=True,
+        execution_options={} if sealing is None else {"sealing": sealing},
         json_deserializer=orjson.loads,
         json_serializer=lambda value: orjson.dumps(value).decode(),
     )

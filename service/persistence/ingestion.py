@@ -18,8 +18,9 @@ from service.domain.events import EventType
 from service.domain.exceptions import ENTRY_STAGE, InputType, Status
 from service.domain.guard import FINISHED
 from service.errors import TransientError
+from service.persistence.sealing import PAYLOAD, input_slot
 from service.persistence.statements import ingestion as statements
-from service.persistence.unit_of_work import Transaction, as_json
+from service.persistence.unit_of_work import Transaction, as_bytea, as_json
 
 
 class ConcurrentDuplicateError(TransientError):
@@ -40,7 +41,8 @@ class NewException:
     lane: int
     trace_id: str
     source_system: str
-    payload: Mapping[str, Any]
+    payload: Mapping[str, Any] | str
+    """As it came; `accept` puts the sealed form in its place."""
     external_id: str | None = None
     exception_type: str | None = None
     severity: str | None = None
@@ -112,6 +114,10 @@ class Ingestion:
 
         `keys` may hold several keys of one item, but no key twice. Raises ConcurrentDuplicateError.
         """
+        sealing = self._transaction.sealing
+        for item in items:
+            row = bytes.fromhex(item.exception_id.replace("-", ""))
+            item.payload = as_bytea(sealing.seal(self._tenant_id, row, PAYLOAD, item.payload))
         parameters = {"tenant": self._tenant_id, "now": self._now, "items": as_json(items)}
         if not keys:
             self._transaction.run(statements.ACCEPT, parameters)
@@ -153,7 +159,12 @@ class Ingestion:
                 "stage": int(stage),
                 "now": self._now,
                 "type": new.type,
-                "data": as_json(new.data),
+                "sealed": self._transaction.sealing.seal(
+                    self._tenant_id,
+                    exception.exception_id.bytes,
+                    input_slot(exception.last_sequence + 1),
+                    new.data,
+                ),
                 "actor": new.actor,
                 "event": new.event,
                 "event_data": as_json(new.event_data),

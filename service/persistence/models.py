@@ -154,7 +154,8 @@ exceptions = Table(
     Column("confidence", REAL, nullable=False, server_default=text("1")),
     Column("entity", Text),
     Column("assigned_to", Text),
-    Column("raw_payload", JSONB, nullable=False),
+    # Sealed, as service.persistence.sealing describes: the only place of the payload as it came.
+    Column("sealed_payload", LargeBinary, nullable=False),
     Column("redacted_payload", JSONB),
     Column("domain_version", Integer),
     Column("tenant_version", Integer),
@@ -177,6 +178,8 @@ inputs = Table(
     Column("tenant_id", Text, nullable=False),
     Column("type", Text, nullable=False),
     Column("data", JSONB, nullable=False),
+    # What people and sources sent, sealed; `data` is then empty. Inputs that the system makes have it open.
+    Column("sealed_data", LargeBinary),
     Column("actor", Text),
     Column("received_at", TIME, nullable=False),
     PrimaryKeyConstraint("exception_id", "sequence"),
@@ -268,9 +271,7 @@ plan_steps = Table(
     Column("error", Text),
     Column("number", Integer, nullable=False, server_default=text("0")),
     PrimaryKeyConstraint("plan_id", "step"),
-    CheckConstraint(
-        "state IN ('started', 'unknown', 'done', 'failed', 'skipped')", name="plan_steps_state_is_known"
-    ),
+    CheckConstraint("state IN ('started', 'unknown', 'done', 'failed', 'skipped')", name="plan_steps_state_is_known"),
 )
 
 tool_executions = Table(

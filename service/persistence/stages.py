@@ -23,8 +23,9 @@ from service.domain.exceptions import (
 )
 from service.domain.plans import StepResult, StepState, from_document
 from service.errors import PermanentError, TransientError
+from service.persistence.sealing import PAYLOAD, Sealing, input_slot
 from service.persistence.statements import stages as sql
-from service.persistence.unit_of_work import Transaction, as_json
+from service.persistence.unit_of_work import Transaction, as_bytea, as_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class LoadedException:
     plan_hash: str | None = None
     """What a person was or is asked to approve; None for a plan that nobody has to."""
     fault: PermanentError | TransientError | None = None
-    """Why it cannot be worked as it was loaded."""
+    """Why what was sealed of it could not be opened; then its payload and its input's data are empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +71,21 @@ class StageRepository:
     def load(self, stage: Stage, ids: Iterable[UUID]) -> dict[UUID, LoadedException]:
         """The rows of a batch, locked in id order. Rows of undeclared tenants are not there."""
         rows = self._transaction.rows(sql.LOAD[stage], {"ids": [str(i) for i in ids]})
-        loaded = [_loaded(row) for row in rows]
+        sealing = self._transaction.sealing
+        loaded = [_loaded(row, sealing) for row in rows]
         return {one.record.exception_id: one for one in loaded}
 
     def look(self, ids: Iterable[UUID]) -> dict[UUID, LoadedException]:
-        """As `load` at intake, for those who only look: nothing is locked, and nobody waits."""
+        """As `load` at intake, for those who only look: nothing is locked, and nobody waits.
+
+        Raises what `fault` would tell.
+        """
         rows = self._transaction.rows(sql.LOOK, {"ids": [str(i) for i in ids]})
-        loaded = [_loaded(row) for row in rows]
+        sealing = self._transaction.sealing
+        loaded = [_loaded(row, sealing) for row in rows]
+        for one in loaded:
+            if one.fault is not None:
+                raise one.fault
         return {one.record.exception_id: one for one in loaded}
 
     def effects(self, ids: Iterable[UUID]) -> dict[UUID, dict[str, Effect]]:
@@ -98,6 +107,8 @@ class StageRepository:
         A decision's keys are the columns of the statement's record, and the names of PARTS for its lists of rows,
         in `service.persistence.statements.stages`. One exception may have one decision in a statement.
         """
+        if stage is Stage.INTAKE:
+            decisions = [self._sealed(one) if "raw_payload" in one else one for one in decisions]
         moves, parts = _divided(decisions)
         next_stage = stage if stage is Stage.TOOL else stage + 1
         parameters = {"decisions": as_json(moves), "stage": int(stage), "next_stage": int(next_stage), "now": now}
@@ -105,6 +116,13 @@ class StageRepository:
         approvals = stage in _ASKING and any(d["sequence"] > 1 or "approval" in d for d in decisions)
         rows = self._transaction.rows(sql.apply(stage, tuple(parts), approvals), parameters)
         return [Moved(row.exception_id, row.sequence, row.last_sequence, row.stage_now) for row in rows]
+
+    def _sealed(self, decision: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A decision whose payload is sealed for its row."""
+        opened = dict(decision)
+        tenant, payload = opened.pop("tenant_id"), opened.pop("raw_payload")
+        sealed = self._transaction.sealing.seal(tenant, opened["id"].bytes, PAYLOAD, payload)
+        return opened | {"sealed_payload": as_bytea(sealed)}
 
     def open_gates(self, finished: Sequence[Moved], now: datetime) -> None:
         """Make the next input of each finished exception ready, where one waits, and wake the dispatchers."""
@@ -155,7 +173,7 @@ class _LoadedRow(NamedTuple):
     severity: str | None
     confidence: float
     entity: str | None
-    raw_payload: Mapping[str, Any]
+    sealed_payload: bytes
     occurred_at: datetime
     received_at: datetime
     deadline_at: datetime | None
@@ -164,6 +182,7 @@ class _LoadedRow(NamedTuple):
     input_type: str | None
     input_data: Mapping[str, Any]
     input_actor: str | None
+    sealed_data: bytes | None
     plan: Mapping[str, Any] | None = None
     plan_id: UUID | None = None
     plan_hash: str | None = None
@@ -175,8 +194,19 @@ class _LoadedRow(NamedTuple):
     approval_due_at: datetime | None = None
 
 
-def _loaded(row: Row[Any]) -> LoadedException:
-    read = _LoadedRow(*row)
+def _loaded(row: Row[Any], sealing: Sealing) -> LoadedException:
+    values: Sequence[Any] = row
+    read = _LoadedRow(*values)
+    fault: PermanentError | TransientError | None = None
+    payload: Mapping[str, Any] = {}
+    data = read.input_data
+    try:
+        payload = sealing.open(read.tenant_id, read.exception_id.bytes, PAYLOAD, read.sealed_payload)
+        if read.sealed_data is not None:
+            slot = input_slot(read.sequence)
+            data = sealing.open(read.tenant_id, read.exception_id.bytes, slot, read.sealed_data)
+    except (PermanentError, TransientError) as error:
+        fault = error
     record = ExceptionRecord(
         tenant_id=read.tenant_id,
         exception_id=read.exception_id,
@@ -190,18 +220,18 @@ def _loaded(row: Row[Any]) -> LoadedException:
         severity=_SEVERITY[read.severity] if read.severity else None,
         confidence=read.confidence,
         entity=read.entity,
-        raw_payload=read.raw_payload,
+        raw_payload=payload,
         occurred_at=read.occurred_at,
         received_at=read.received_at,
         deadline_at=read.deadline_at,
         pack_versions=_versions(read.domain_version, read.tenant_version),
-        input=_input(read.input_type, read.input_data, read.input_actor),
+        input=_input(read.input_type, data, read.input_actor),
         plan=None if read.plan is None else from_document(read.plan),
         plan_id=read.plan_id,
         step_results=_NO_RESULTS if read.steps is None else _step_results(read.steps),
         approval=None if read.approvals_needed is None else _approval(read),
     )
-    return LoadedException(record, read.plan_id, read.plan_hash)
+    return LoadedException(record, read.plan_id, read.plan_hash, fault)
 
 
 def _step_results(steps: Mapping[str, Sequence[Any]]) -> dict[str, StepResult]:

@@ -10,6 +10,7 @@ import orjson
 from sqlalchemy import Connection, Engine, Row
 
 from service.persistence.database import translated_errors
+from service.persistence.sealing import Sealing
 
 _DECLARE = "SELECT set_config('app.tenants', %s, true)"
 
@@ -19,6 +20,14 @@ class Transaction:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+    @property
+    def sealing(self) -> Sealing:
+        """What payloads are sealed and opened with: the engine was opened with it."""
+        sealing: Sealing | None = self._connection.get_execution_options().get("sealing")
+        if sealing is None:
+            raise RuntimeError("payloads are sealed and opened only by an engine of open_engine(..., sealing=...)")
+        return sealing
 
     def rows(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         """All rows a statement returns, as named tuples."""
@@ -42,6 +51,11 @@ def unit_of_work(engine: Engine, tenants: Iterable[str] = ()) -> Iterator[Transa
         if declared:
             connection.exec_driver_sql(_DECLARE, (declared,))
         yield Transaction(connection)
+
+
+def as_bytea(value: bytes) -> str:
+    """Bytes as a text inside `as_json` that PostgreSQL reads as bytea."""
+    return "\\x" + value.hex()
 
 
 def as_json(value: Any) -> str:

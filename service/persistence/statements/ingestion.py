@@ -6,7 +6,7 @@ _ITEMS = """
     b AS MATERIALIZED (
         SELECT * FROM json_to_recordset(%(items)s::json)
             AS item(exception_id uuid, lane smallint, trace_id uuid, source_system text, external_id text,
-                    exception_type text, severity text, entity text, payload jsonb, occurred_at timestamptz)
+                    exception_type text, severity text, entity text, payload bytea, occurred_at timestamptz)
     )
 """
 
@@ -14,7 +14,7 @@ _WRITE = """
     accepted AS (
         INSERT INTO exceptions (exception_id, tenant_id, status, sequence, last_sequence, stage, position, lane,
                                 source_system, external_id, exception_type, reported_severity, confidence, entity,
-                                raw_payload, trace_id, occurred_at, received_at, updated_at)
+                                sealed_payload, trace_id, occurred_at, received_at, updated_at)
         SELECT exception_id, %(tenant)s, 'RECEIVED', 1, 1, 0, 1, lane, source_system, external_id, exception_type,
                severity, 1, entity, payload, trace_id, COALESCE(occurred_at, %(now)s), %(now)s, %(now)s
           FROM fresh
@@ -118,8 +118,9 @@ WITH moved AS (
          WHERE exception_id = %(exception_id)s
         RETURNING tenant_id, last_sequence, position, lane, trace_id, domain_version, tenant_version
     ), input AS (
-        INSERT INTO inputs (exception_id, sequence, tenant_id, type, data, actor, received_at)
-        SELECT %(exception_id)s, last_sequence, tenant_id, %(type)s, %(data)s::jsonb, %(actor)s, %(now)s FROM moved
+        INSERT INTO inputs (exception_id, sequence, tenant_id, type, data, sealed_data, actor, received_at)
+        SELECT %(exception_id)s, last_sequence, tenant_id, %(type)s, '{}'::jsonb, %(sealed)s, %(actor)s, %(now)s
+          FROM moved
     ), happened AS (
         INSERT INTO events (exception_id, position, occurred_at, tenant_id, sequence, stage, type, trace_id,
                             domain_version, tenant_version, data)

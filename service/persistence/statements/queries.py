@@ -39,8 +39,7 @@ GET = f"""
 -- The payload as people may see it: the redacted view, or the payload itself once intake found nothing to
 -- redact. Before intake has looked, nobody knows what is sensitive, so nothing is shown.
 SELECT {_SUMMARY},
-       CASE WHEN redacted_payload IS NOT NULL THEN redacted_payload WHEN normalized THEN raw_payload END AS payload,
-       redacted_payload IS NOT NULL OR normalized AS payload_known
+       redacted_payload AS payload, redacted_payload IS NOT NULL AS payload_known
   FROM (SELECT e.*, EXISTS (SELECT FROM events v
                              WHERE v.exception_id = e.exception_id AND v.type = 'ExceptionNormalized') AS normalized
           FROM exceptions e

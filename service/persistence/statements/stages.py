@@ -27,9 +27,9 @@ _LOAD = """
 -- Locks the batch's rows in id order, so that workers holding overlapping batches (a redelivery after a
 -- rebalance) queue up behind one another instead of deadlocking.
 SELECT e.exception_id, e.tenant_id, e.status, e.resting_status, e.sequence, e.stage, e.source_system,
-       e.exception_type, e.reported_severity, e.severity, e.confidence, e.entity, e.raw_payload,
+       e.exception_type, e.reported_severity, e.severity, e.confidence, e.entity, e.sealed_payload,
        e.occurred_at, e.received_at, e.deadline_at, e.domain_version, e.tenant_version,
-       i.type AS input_type, i.data AS input_data, i.actor AS input_actor{columns}
+       i.type AS input_type, i.data AS input_data, i.actor AS input_actor, i.sealed_data{columns}
   FROM exceptions e
   LEFT JOIN inputs i ON i.exception_id = e.exception_id AND i.sequence = e.sequence
   {joins}
@@ -222,10 +222,10 @@ PARTS: Mapping[str, Part] = {
 }
 """By the key of a decision that holds the rows."""
 
-_COLUMNS = {Stage.INTAKE: ", raw_payload jsonb, redacted_payload jsonb"}
+_COLUMNS = {Stage.INTAKE: ", sealed_payload bytea, redacted_payload jsonb"}
 _ASSIGNMENTS = {
     Stage.INTAKE: """,
-           raw_payload = COALESCE(d.raw_payload, e.raw_payload),
+           sealed_payload = COALESCE(d.sealed_payload, e.sealed_payload),
            redacted_payload = COALESCE(d.redacted_payload, e.redacted_payload)""",
 }
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from service.api import acceptance, create_app
+from service.keyring import open_sealing
 from service.persistence.database import Role, open_engine
 from service.settings import Settings
 from tests.integration.api.world import NOBODYS_LANE, Caller, Tenant, World
@@ -22,7 +24,8 @@ def unworked(monkeypatch: pytest.MonkeyPatch) -> None:
 def world(migrated: Settings) -> Iterator[World]:
     """The API with the run's services behind it."""
     system = open_engine(migrated.database_url, Role.SYSTEM)
-    application = open_engine(migrated.database_url, Role.APPLICATION)
+    sealing = open_sealing(migrated, os.environ)
+    application = open_engine(migrated.database_url, Role.APPLICATION, sealing=sealing)
     yield World(create_app(migrated).test_client(), system, application)
     system.dispose()
     application.dispose()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
+import orjson
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.persistence.sealing import PAYLOAD
 from service.persistence.unit_of_work import unit_of_work
 from tests.integration.api.world import Tenant, World, exception
 
@@ -49,12 +52,13 @@ def test_a_payload_is_kept_as_it_was_sent(world: World, tenant: Tenant, payload:
     if answer.status_code == 422:
         return
     # then the database has it, its numbers to the last digit
-    with unit_of_work(world.system) as transaction:
+    exception_id = answer.json["exceptionId"]
+    with unit_of_work(world.application, [tenant.tenant_id]) as transaction:
         (row,) = transaction.rows(
-            "SELECT raw_payload::text AS kept FROM exceptions WHERE exception_id = %(id)s",
-            {"id": answer.json["exceptionId"]},
+            "SELECT sealed_payload AS kept FROM exceptions WHERE exception_id = %(id)s", {"id": exception_id}
         )
-    assert decimal(row.kept) == decimal(sent)["rawPayload"]
+        kept = transaction.sealing.open(tenant.tenant_id, UUID(exception_id).bytes, PAYLOAD, row.kept)
+    assert decimal(orjson.dumps(kept)) == decimal(sent)["rawPayload"]
 
 
 def decimal(text: str | bytes) -> Any:

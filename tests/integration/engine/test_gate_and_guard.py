@@ -18,6 +18,7 @@ from service.engine.batch import Batch, Reference
 from service.engine.pipeline import Pipeline
 from service.persistence.database import Role, open_engine
 from service.persistence.ingestion import Ingestion, NewException, NewInput
+from service.persistence.sealing import Sealing
 from service.persistence.stages import StageRepository
 from service.persistence.unit_of_work import unit_of_work
 from service.settings import Settings
@@ -40,7 +41,7 @@ def an_empty_lane(system: Engine) -> Iterator[None]:
 
 @pytest.fixture
 def application(migrated: Settings) -> Iterator[Engine]:
-    engine = open_engine(migrated.database_url, Role.APPLICATION, pool_size=2)
+    engine = open_engine(migrated.database_url, Role.APPLICATION, pool_size=2, sealing=Sealing())
     yield engine
     engine.dispose()
 

@@ -100,7 +100,7 @@ def test_no_password_is_on_a_command_line(tmp_path: Path) -> None:
     instance = replace(_dev(tmp_path), passwords=passwords)
     words = [word for command in commands(instance).values() for word in command]
     assert not any(secret in word for secret in vars(passwords).values() for word in words)
-    assert len(set(vars(passwords).values())) == 4
+    assert len(set(vars(passwords).values())) == 5
 
 
 def test_the_seed_is_what_the_guide_says(tmp_path: Path) -> None:
