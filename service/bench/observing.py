@@ -83,6 +83,10 @@ class Observer:
         """Exceptions accepted and not settled."""
         return int(self._rows(sql.BACKLOG, {"tenants": self._tenants})[0][0])
 
+    def held(self) -> int:
+        """Those of them whose tool is not called now."""
+        return int(self._rows(sql.HELD, {"tenants": self._tenants})[0][0])
+
     def status(self, exception_id: str) -> str:
         """One exception's status."""
         return str(self._rows(sql.STATUS, {"exception_id": exception_id})[0][0])

@@ -7,6 +7,11 @@ BACKLOG = """
 SELECT count(*) FROM exceptions WHERE tenant_id = ANY(%(tenants)s) AND status IN ('RECEIVED', 'IN_PROGRESS')
 """
 
+HELD = """
+SELECT count(*) FROM exceptions
+ WHERE tenant_id = ANY(%(tenants)s) AND status IN ('RECEIVED', 'IN_PROGRESS') AND hold_reason IS NOT NULL
+"""
+
 STATUS = """
 SELECT status FROM exceptions WHERE exception_id = %(exception_id)s
 """

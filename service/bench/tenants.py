@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import Engine
@@ -30,16 +32,23 @@ class BenchTenant:
 
 
 @contextmanager
-def bench_tenants(database_url: str, model: str, count: int) -> Iterator[Sequence[BenchTenant]]:
+def bench_tenants(
+    database_url: str,
+    model: str,
+    count: int,
+    prefix: str = _PREFIX,
+    adjust: Callable[[dict[str, Any]], None] = lambda _pack: None,
+) -> Iterator[Sequence[BenchTenant]]:
     """Tenants BENCH_1 … that work by the model tenant's active packs; their keys end with the block.
 
+    `adjust` may change the domain pack first; then the prefix has to be another, for packs stay as well.
     The tenants themselves stay, for what they accepted stays. Raises StackError when the model has no packs.
     """
     engine = open_engine(database_url, Role.SYSTEM, pool_size=1)
     try:
         with unit_of_work(engine) as transaction:
-            names = [f"{_PREFIX}{number}" for number in range(1, count + 1)]
-            tenants = [_make(transaction, name, model) for name in names]
+            names = [f"{prefix}{number}" for number in range(1, count + 1)]
+            tenants = [_make(transaction, name, model, adjust) for name in names]
         try:
             yield tenants
         finally:
@@ -48,7 +57,9 @@ def bench_tenants(database_url: str, model: str, count: int) -> Iterator[Sequenc
         engine.dispose()
 
 
-def _make(transaction: Transaction, tenant_id: str, model: str) -> BenchTenant:
+def _make(
+    transaction: Transaction, tenant_id: str, model: str, adjust: Callable[[dict[str, Any]], None]
+) -> BenchTenant:
     if tenant_id not in {tenant.tenant_id for tenant in list_tenants(transaction)}:
         create_tenant(transaction, tenant_id, "Load test")
     active = [entry for entry in list_packs(transaction, model) if entry.active]
@@ -58,6 +69,9 @@ def _make(transaction: Transaction, tenant_id: str, model: str) -> BenchTenant:
         document = dict(get_pack(transaction, model, entry.kind, entry.name, entry.version))
         if entry.name == TENANT_PACK and entry.kind is PackKind.TENANT:
             document["tenantId"] = tenant_id
+        else:
+            document = copy.deepcopy(document)
+            adjust(document)
         stored = put_pack(transaction, tenant_id, entry.kind, entry.name, document, by="bench")
         if not stored.active:
             activate_pack(transaction, tenant_id, entry.kind, entry.name, stored.version, datetime.now(UTC))

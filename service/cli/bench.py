@@ -16,7 +16,8 @@ from typing import Any
 import click
 
 import service
-from service.bench import machine, place, report
+from service.bench import isolation, machine, place, report
+from service.bench.isolation import IsolationBench, IsolationPlan, IsolationResults
 from service.bench.observing import Observer
 from service.bench.observing import analyse as analyse_tables
 from service.bench.results import Plan, Results, problems
@@ -36,14 +37,33 @@ Examples:
   sentinai bench --seconds 10 --probes 50          a quick look
   sentinai bench --samples batch --tenants 1
   sentinai bench --stack dev --json | jq .sustained
+  sentinai bench --scenario isolation              one tenant's tool hangs: what the other feels
 \b
 Exit code: 0 measured and nothing lost; 1 something was lost, stuck or worked twice, or the ledger does not
 balance, or the stack failed; 130 interrupted.
 """
 _DEFAULT = Plan()
+_ISOLATION = IsolationPlan()
 
 
 @click.command(epilog=_EXAMPLES)
+@click.option(
+    "--scenario",
+    type=click.Choice(["throughput", "isolation"]),
+    default="throughput",
+    show_default=True,
+    help="What is measured. Isolation has --seconds, --warm-up, --rounds, --rate and the options of stack, output.",
+)
+@click.option(
+    "--rounds", default=_ISOLATION.rounds, show_default=True, type=click.IntRange(1, 100), help="Of isolation."
+)
+@click.option(
+    "--rate",
+    default=_ISOLATION.rate,
+    show_default=True,
+    type=click.FloatRange(0.1, 1000),
+    help="Exceptions a second of each tenant, of isolation.",
+)
 @click.option("--seconds", default=_DEFAULT.seconds, show_default=True, type=click.IntRange(1, 3600), help="Window.")
 @click.option(
     "--warm-up", default=_DEFAULT.warm_up_seconds, show_default=True, type=click.FloatRange(0, 600), help="Seconds."
@@ -80,6 +100,9 @@ _DEFAULT = Plan()
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="JSON file.  [default: bench-results/TIME.json]"
 )
 def command(
+    scenario: str,
+    rounds: int,
+    rate: float,
     seconds: int,
     warm_up: float,
     samples: str,
@@ -110,9 +133,13 @@ def command(
     progress = Progress(lambda line: click.echo(line, err=True))
     try:
         with _stack(project, stack_name, ports, progress) as instance:
+            if scenario == "isolation":
+                isolated = _isolate(instance, project, IsolationPlan(rounds, seconds, warm_up, rate), progress.say)
+                _publish(isolated.document(), isolation.as_text(isolated), output or _default_output(project), as_json)
+                raise SystemExit(_FAILED if isolation.problems(isolated) else 0)
             results = _measure(instance, project, plan, progress.say)
             # Before the stack is ended: a figure once measured must not depend on that.
-            _publish(results, output or _default_output(project), as_json=as_json)
+            _publish(report.as_document(results), report.as_text(results), output or _default_output(project), as_json)
     except KeyboardInterrupt:
         raise SystemExit(_INTERRUPTED) from None
     if results.interrupted:
@@ -168,11 +195,31 @@ def _tool_summary(url: str) -> Mapping[str, Any]:
         raise StackError(f"the tool server gave no account of its calls ({error})") from error
 
 
-def _publish(results: Results, output: Path, *, as_json: bool) -> None:
-    text = json.dumps(report.as_document(results), indent=2, ensure_ascii=False) + "\n"
+def _isolate(instance: Instance, project: Path, plan: IsolationPlan, say: Callable[[str], None]) -> IsolationResults:
+    model = next(iter(instance.tenants))
+    url = instance.database_url
+    with bench_tenants(url, model, 2, "BENCH_ISOLATION_", isolation.patient_tool) as tenants:
+        with closing(Observer(url, [tenant.tenant_id for tenant in tenants])) as observer:
+            described = machine.describe(instance, project, observer.settings(), datetime.now(UTC))
+        results = IsolationResults(plan, described, instance.name)
+        IsolationBench(
+            plan=plan,
+            api_url=str(instance.url("api")),
+            tool_server_url=str(instance.url("tool-server")),
+            samples=instance.samples,
+            tenants=tenants,
+            observe=lambda names: Observer(url, names),
+            say=say,
+            results=results,
+        ).run()
+    return results
+
+
+def _publish(document: Mapping[str, Any], shown: str, output: Path, as_json: bool) -> None:
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(text, encoding="utf-8")
-    click.echo(text if as_json else report.as_text(results), nl=not as_json)
+    click.echo(text if as_json else shown, nl=not as_json)
     click.echo(f"  written to {output}", err=True)
 
 
