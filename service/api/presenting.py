@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from service.api import presenting_plans, schemas
-from service.domain.exceptions import Stage
+from service.domain.exceptions import IN_FLIGHT, Stage
 from service.domain.guard import FINISHED
 from service.domain.identifiers import event_id
 from service.persistence import queries
@@ -22,10 +22,13 @@ def summary(row: Row[Any]) -> schemas.ExceptionSummary:
 def detail(details: ExceptionDetails) -> schemas.ExceptionDetail:
     """An exception with everything that hangs on it."""
     row = details.row
+    held = row.hold_reason is not None and row.status in IN_FLIGHT
     return schemas.ExceptionDetail(
         **_summary_values(row),
         raw_payload=row.payload,
         payload_pending=not row.payload_known,
+        held_because=row.hold_reason if held else None,
+        held_until=row.retry_at if held else None,
         plan=presenting_plans.plan(details),
         approval=presenting_plans.approval(details),
         waiting_for=presenting_plans.waiting_for(details),
