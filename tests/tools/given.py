@@ -1,4 +1,4 @@
-"""What tests of tool kinds are given: a tool defined as a pack defines it, a client, secrets, and what came of a call."""
+"""What tests of tool kinds are given: a tool as a pack defines it, a client, secrets, and what came of a call."""
 
 from __future__ import annotations
 

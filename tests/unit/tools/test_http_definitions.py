@@ -268,7 +268,10 @@ def test_a_webhook_whose_secret_is_none_is_not_sent(listener: Listener, client: 
     assert not listener.seen
 
 
-@pytest.mark.parametrize(("status", "expected"), [(204, Answer.CONFIRMED), (410, Answer.PERMANENT), (503, Answer.TRANSIENT), (500, Answer.UNANSWERED)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [(204, Answer.CONFIRMED), (410, Answer.PERMANENT), (503, Answer.TRANSIENT), (500, Answer.UNANSWERED)],
+)
 def test_a_webhooks_status_is_judged_like_any_tools(
     listener: Listener, client: HttpToolClient, status: int, expected: Answer
 ) -> None:
