@@ -28,7 +28,7 @@ from service.domain.packs.tool_checks import BOUND
 from service.errors import PermanentError
 from service.resources import SqlConnection
 from service.secrets import Secrets
-from service.tools.answers import deferred, not_allowed, not_sent, rejected
+from service.tools.answers import deferred, not_sent, rejected
 from service.tools.calls import Answer, PreparedCall, ToolResult
 
 ROWS_PER_FETCH = 20
@@ -49,6 +49,13 @@ class ConnectionUnknownError(PermanentError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"there is no connection {name!r} for this tenant; the operator declares it")
+
+
+class SeveralStatementsError(PermanentError):
+    """A query that may be more than one."""
+
+    def __init__(self) -> None:
+        super().__init__("its query holds ';' and may be several; correct it in the pack")
 
 
 class RowTooLargeError(PermanentError):
@@ -88,7 +95,8 @@ def _connect(url: str, seconds: float) -> Connection:
         url,
         connect_timeout=max(_SHORTEST_CONNECT_SECONDS, int(seconds)),
         tcp_user_timeout=int(seconds * 1000),
-        options=f"-c statement_timeout={int(seconds * 1000)}",
+        # The transaction is declared read-only as well; this holds for whatever follows it in the session.
+        options=f"-c statement_timeout={int(seconds * 1000)} -c default_transaction_read_only=on",
         application_name="sentinai tool",
     )
     connection.set_session(readonly=True)
@@ -109,7 +117,7 @@ def _read(connection: Connection, call: PreparedCall, began: float) -> ToolResul
         judged = deferred if again else rejected
         return judged(call, cause, time.monotonic() - began)
     except RowTooLargeError as error:
-        return not_allowed(call, str(error))
+        return rejected(call, str(error), time.monotonic() - began)
     return ToolResult(call.key, Answer.CONFIRMED, output, duration_seconds=time.monotonic() - began)
 
 
@@ -144,6 +152,9 @@ def _texts(connection: Connection, call: PreparedCall, largest: int, deadline: f
 def _bindable(call: PreparedCall) -> str:
     """The query as psycopg2 binds it: `%(name)s` for `:name`."""
     query: str = call.call.options["query"]
+    # A plan may be older than the check of its pack; libpq would send several statements.
+    if ";" in query:
+        raise SeveralStatementsError
     return BOUND.sub(r"%(\1)s", query.replace("%", "%%")).replace("\\:", ":")
 
 
