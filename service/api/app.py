@@ -14,7 +14,18 @@ from service.api import limits, problems
 from service.api.auth import Authenticator
 from service.api.context import EXTENSION, Services
 from service.api.rates import TenantRates
-from service.api.views import actions, approvals, backtests, documentation, intake, operations, packs, reading, steps
+from service.api.views import (
+    actions,
+    approvals,
+    backtests,
+    documentation,
+    intake,
+    operations,
+    packs,
+    payload,
+    reading,
+    steps,
+)
 from service.keyring import build_sealing
 from service.persistence.database import Role, open_engine
 from service.secrets import build_secrets, mask_log_records
@@ -34,7 +45,7 @@ def build_app(settings: Settings | None = None) -> Flask:
     problems.register(app)
     app.before_request(_name_request)
     app.after_request(_finish)
-    for view in (intake, actions, approvals, steps, reading, operations, packs, backtests, documentation):
+    for view in (intake, actions, approvals, steps, payload, reading, operations, packs, backtests, documentation):
         app.register_blueprint(view.blueprint)
     return app
 

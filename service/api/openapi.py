@@ -23,6 +23,7 @@ _ASKED = (
     schemas.Batch,
     schemas.NewEvent,
     schemas.Decision,
+    schemas.PayloadReading,
     schemas.ApprovalDecision,
     schemas.StepCompletion,
     schemas.EffectResolution,
@@ -38,6 +39,7 @@ _ANSWERED = (
     schemas.Ledger,
     schemas.Problem,
     schemas.Readiness,
+    schemas.UnredactedPayload,
     *pack_calls.ANSWERED,
 )
 _ALWAYS = (problems.UNAUTHENTICATED, problems.UNAVAILABLE, problems.INTERNAL)
@@ -136,6 +138,16 @@ _CALLS: Mapping[str, Mapping[str, _Call]] = {
     "/exceptions/{exceptionId}/reject": _decision(
         "reject", "Refuse the plan (PENDING_APPROVAL).", schemas.ApprovalDecision, body_needed=True
     ),
+    "/exceptions/{exceptionId}/payload": {
+        "post": _Call(
+            "readPayload",
+            "The payload as it came, for a reason that is kept on the timeline. Role operator.",
+            200,
+            schemas.UnredactedPayload,
+            schemas.PayloadReading,
+            refusals=(problems.FORBIDDEN, problems.NOT_FOUND, *_OF_BODIES),
+        )
+    },
     "/exceptions/{exceptionId}/cancel": _decision("cancel", "Nothing more is to be done."),
     "/exceptions/{exceptionId}/steps/{step}/complete": _decision(
         "completeStep",

@@ -151,6 +151,19 @@ class EffectResolution(_In):
     output: Any = Field(default=None, description="With `done`: the tool's answer, for steps that read it.")
 
 
+class PayloadReading(_In):
+    """Why somebody has to see the unredacted payload."""
+
+    reason: Note = Field(description="Kept on the timeline, with sensitive values of the payload masked.")
+
+
+class UnredactedPayload(_Out):
+    """The payload as it came. That it was read is on the timeline."""
+
+    exception_id: UUID
+    raw_payload: dict[str, Any]
+
+
 class Accepted(_Out):
     """It is kept, and will be worked."""
 

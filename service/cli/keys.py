@@ -81,9 +81,10 @@ def revoke(key_id: UUID, as_json: bool) -> None:
     "rotate-payload",
     epilog="\b\nExamples:\n  sentinai keys rotate-payload\n  sentinai keys rotate-payload --json | jq .resealed",
 )
+@click.option("--tenant", help="Only this tenant's.  [default: all]")
 @click.option("--batch", type=click.IntRange(1, 10_000), default=BATCH, show_default=True, help="Rows at a time.")
 @json_option
-def rotate_payload(batch: int, as_json: bool) -> None:
+def rotate_payload(tenant: str | None, batch: int, as_json: bool) -> None:
     """Seal every stored payload with the first key of SENTINAI_PAYLOAD_KEYS.
 
     Works beside the running fleet, and goes on where an earlier run was broken off. Exit code 1 when something could
@@ -94,7 +95,7 @@ def rotate_payload(batch: int, as_json: bool) -> None:
     engine = open_engine(settings.database_url, Role.SYSTEM, pool_size=1)
     began = time.monotonic()
     try:
-        done = rotate(engine, sealing, _tell, batch)
+        done = rotate(engine, sealing, _tell, tenant, batch)
     finally:
         engine.dispose()
     seconds = round(time.monotonic() - began, 3)

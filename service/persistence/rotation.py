@@ -51,19 +51,27 @@ _KINDS = (
 )
 
 
-def rotate(engine: Engine, sealing: Sealing, progress: Callable[[Rotation], None], batch: int = BATCH) -> Rotation:
-    """Move every sealed value to the first key. `engine` sees all tenants; `progress` is told after each batch.
+def rotate(
+    engine: Engine,
+    sealing: Sealing,
+    progress: Callable[[Rotation], None],
+    tenant_id: str | None = None,
+    batch: int = BATCH,
+) -> Rotation:
+    """Move the sealed values of a tenant, or of all, to the first key. `progress` is told after each batch.
 
-    Raises ConfigurationError when there is no key to move to.
+    `engine` sees all tenants. Raises ConfigurationError when there is no key to move to.
     """
     if sealing.current is None:
         raise ConfigurationError("SENTINAI_PAYLOAD_KEYS names no key to seal with; set one, the new one first")
-    done = Rotation(to_do=left(engine, sealing))
+    done = Rotation(to_do=left(engine, sealing, tenant_id))
+    parameters = {"header": sealing.header, "tenant": tenant_id, "limit": batch}
     for kind in _KINDS:
         after, sequence = _NOBODY, 0
         while True:
             with unit_of_work(engine) as transaction:
-                rows = _locked(transaction, kind, sealing, after, sequence, batch)
+                place = {"after": str(after), "after_sequence": sequence}
+                rows = transaction.rows(kind.lock, parameters | place)
                 _write(transaction, kind, rows, sealing, done)
             if not rows:
                 break
@@ -72,20 +80,14 @@ def rotate(engine: Engine, sealing: Sealing, progress: Callable[[Rotation], None
     return done
 
 
-def left(engine: Engine, sealing: Sealing) -> int:
-    """How many values are under another key, or none."""
+def left(engine: Engine, sealing: Sealing, tenant_id: str | None = None) -> int:
+    """How many values of a tenant, or of all, are under another key, or none."""
+    parameters = {"header": sealing.header, "tenant": tenant_id}
     with unit_of_work(engine) as transaction:
         return sum(
-            int(transaction.rows(statement, {"header": sealing.header})[0].number)
+            int(transaction.rows(statement, parameters)[0].number)
             for statement in (statements.PAYLOADS_LEFT, statements.INPUTS_LEFT)
         )
-
-
-def _locked(
-    transaction: Transaction, kind: _Kind, sealing: Sealing, after: UUID, sequence: int, batch: int
-) -> Sequence[Row[Any]]:
-    parameters = {"header": sealing.header, "after": str(after), "after_sequence": sequence, "limit": batch}
-    return transaction.rows(kind.lock, parameters)
 
 
 def _write(transaction: Transaction, kind: _Kind, rows: Sequence[Row[Any]], sealing: Sealing, done: Rotation) -> None:

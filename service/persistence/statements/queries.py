@@ -36,14 +36,12 @@ CONDITIONS = {
 exceptions_by_status has the rows in order."""
 
 GET = f"""
--- The payload as people may see it: the redacted view, or the payload itself once intake found nothing to
--- redact. Before intake has looked, nobody knows what is sensitive, so nothing is shown.
+-- The payload as people may see it: the redacted view. Before intake has looked, nobody knows what is sensitive, so
+-- nothing is shown.
 SELECT {_SUMMARY}, hold_reason, retry_at,
        redacted_payload AS payload, redacted_payload IS NOT NULL AS payload_known
-  FROM (SELECT e.*, EXISTS (SELECT FROM events v
-                             WHERE v.exception_id = e.exception_id AND v.type = 'ExceptionNormalized') AS normalized
-          FROM exceptions e
-         WHERE tenant_id = %(tenant)s AND exception_id = %(exception_id)s) one
+  FROM exceptions
+ WHERE tenant_id = %(tenant)s AND exception_id = %(exception_id)s
 """  # noqa: S608 - made of this module's constants
 
 PLAN = """

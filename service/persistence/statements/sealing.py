@@ -25,19 +25,21 @@ SELECT exception_id, position, %(now)s, tenant_id, sequence, LEAST(stage, 4), %(
 _OTHER_KEY = "substring({column} FROM 1 FOR length(%(header)s::bytea)) IS DISTINCT FROM %(header)s::bytea"
 """Not sealed with the key of that header: with another, or not at all."""
 
+_TENANT = "AND (%(tenant)s::text IS NULL OR tenant_id = %(tenant)s)"
+
 PAYLOADS_LEFT = f"""
-SELECT count(*) AS number FROM exceptions WHERE {_OTHER_KEY.format(column="sealed_payload")}
+SELECT count(*) AS number FROM exceptions WHERE {_OTHER_KEY.format(column="sealed_payload")} {_TENANT}
 """  # noqa: S608 - made of this module's constants
 
 INPUTS_LEFT = f"""
 SELECT count(*) AS number FROM inputs
- WHERE sealed_data IS NOT NULL AND {_OTHER_KEY.format(column="sealed_data")}
+ WHERE sealed_data IS NOT NULL AND {_OTHER_KEY.format(column="sealed_data")} {_TENANT}
 """  # noqa: S608 - made of this module's constants
 
 LOCK_PAYLOADS = f"""
 -- Locks in id order, as stages do, and only for one small batch: a stage waits for milliseconds.
 SELECT exception_id, tenant_id, sealed_payload AS sealed, 0 AS sequence FROM exceptions
- WHERE exception_id > %(after)s::uuid AND {_OTHER_KEY.format(column="sealed_payload")}
+ WHERE exception_id > %(after)s::uuid AND {_OTHER_KEY.format(column="sealed_payload")} {_TENANT}
  ORDER BY exception_id LIMIT %(limit)s
    FOR UPDATE
 """  # noqa: S608 - made of this module's constants
@@ -46,7 +48,7 @@ LOCK_INPUTS = f"""
 -- Nobody else changes inputs.
 SELECT exception_id, tenant_id, sealed_data AS sealed, sequence FROM inputs
  WHERE (exception_id, sequence) > (%(after)s::uuid, %(after_sequence)s)
-   AND sealed_data IS NOT NULL AND {_OTHER_KEY.format(column="sealed_data")}
+   AND sealed_data IS NOT NULL AND {_OTHER_KEY.format(column="sealed_data")} {_TENANT}
  ORDER BY exception_id, sequence LIMIT %(limit)s
    FOR UPDATE
 """  # noqa: S608 - made of this module's constants

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from service.domain.plans import Plan, PlanStep, StepKind, to_document
+from service.persistence.sealing import input_slot
 from service.persistence.unit_of_work import Transaction, as_json
 from tests.integration.api.world import Caller, Tenant, World, exception, refused
 
@@ -61,14 +62,17 @@ def waits_for_step(world: World, tenant: Tenant, exception_id: str, done: int) -
 
 
 def input_data(world: World, tenant: Tenant, exception_id: str, sequence: int) -> Any:
-    (row,) = world.as_engine(
-        tenant,
-        lambda t: t.rows(
-            "SELECT type, data, actor FROM inputs WHERE exception_id = %(id)s AND sequence = %(s)s",
+    def read(transaction: Transaction) -> Any:
+        (row,) = transaction.rows(
+            "SELECT type, data, sealed_data, actor FROM inputs WHERE exception_id = %(id)s AND sequence = %(s)s",
             {"id": exception_id, "s": sequence},
-        ),
-    )
-    return row.type, row.data, row.actor
+        )
+        assert row.data == {}
+        slot = input_slot(sequence)
+        data = transaction.sealing.open(tenant.tenant_id, UUID(exception_id).bytes, slot, row.sealed_data)
+        return row.type, data, row.actor
+
+    return world.as_engine(tenant, read)
 
 
 def test_an_input_waits_until_what_came_before_it_is_worked(world: World, tenant: Tenant, caller: Caller) -> None:
