@@ -9,7 +9,7 @@ from service.domain.packs.documents import PackDocument, PackKind, read_document
 from service.domain.packs.faults import Fault, PackInvalidError
 from service.domain.packs.hashing import canonical_hash
 from service.domain.packs.models import DomainPack, TenantPack
-from service.domain.packs.parsing import parse_domain_pack, parse_tenant_pack
+from service.domain.packs.parsing import parse_document, parse_domain_pack, parse_tenant_pack
 
 __all__ = [
     "DomainPack",
@@ -21,6 +21,7 @@ __all__ = [
     "TenantPack",
     "build_pack_set",
     "canonical_hash",
+    "parse_document",
     "parse_domain_pack",
     "parse_tenant_pack",
     "read_document",

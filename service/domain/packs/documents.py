@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import PurePath
 from typing import Any
 
+from service.domain.packs.dialects import plain
 from service.domain.packs.faults import Fault, PackInvalidError
 from service.domain.packs.json_text import read_json
 from service.domain.packs.places import Places
@@ -28,6 +29,16 @@ class PackDocument:
     document: Mapping[str, Any]
     kind: PackKind
     _places: Places
+
+    @property
+    def domain_name(self) -> str | None:
+        """The domain it names, in whichever spelling."""
+        return _named(self.document, ("domainname", "domain"))
+
+    @property
+    def tenant_id(self) -> str | None:
+        """The tenant it names; None: it is a domain pack."""
+        return _named(self.document, ("tenantid", "tenant"))
 
     def line_of(self, path: str) -> int | None:
         """The line on which a part stands; what is missing is told where it should be. None: no line."""
@@ -56,7 +67,13 @@ def read_document(text: str, name: str = "") -> PackDocument:
 
 def kind_of(document: Mapping[str, Any]) -> PackKind:
     """A pack that names its tenant is a tenant's, in either spelling."""
-    return PackKind.TENANT if {"tenantId", "tenant_id"} & document.keys() else PackKind.DOMAIN
+    return PackKind.DOMAIN if _named(document, ("tenantid", "tenant")) is None else PackKind.TENANT
+
+
+def _named(document: Mapping[str, Any], names: Sequence[str]) -> str | None:
+    spelled = {plain(str(key)): value for key, value in document.items()}
+    found = next((spelled[name] for name in names if spelled.get(name) is not None), None)
+    return None if found is None else str(found)
 
 
 def _is_json(text: str, name: str) -> bool:

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from service.domain.events import EventType
 from service.domain.packs.parts import Part, SeverityName
 
 
-def _is_event(name: str) -> str:
-    if name not in set(EventType):
-        raise ValueError(f"there is no event {name!r}; the page on events lists them")
-    return name
-
-
-EventName = Annotated[str, AfterValidator(_is_event)]
+EventName = Annotated[EventType, Field(strict=False)]
 
 
 class NotificationPolicy(Part):

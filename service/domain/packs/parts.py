@@ -46,7 +46,7 @@ class Part(BaseModel):
         return self.__pydantic_extra__ or {}
 
 
-def _is_condition(source: str) -> str:
+def is_condition(source: str) -> str:
     compile_condition(source, "")
     return source
 
@@ -87,7 +87,7 @@ def _is_endpoint(url: str) -> str:
     return url
 
 
-ConditionText = Annotated[str, AfterValidator(_is_condition)]
+ConditionText = Annotated[str, AfterValidator(is_condition)]
 """A CEL expression over the variables of `service.domain.conditions.VARIABLES`."""
 
 PayloadPath = Annotated[str, AfterValidator(_is_path)]

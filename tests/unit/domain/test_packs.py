@@ -49,14 +49,14 @@ def test_every_fault_is_told_in_one_answer_with_its_path() -> None:
                 "steps": [
                     {"step_order": 1, "action_type": "call_tool", "params": {"tool": "teleport"}},
                     {"step_order": 1, "action_type": "call_tool", "params": {"tool": "trace"}},
-                    {"action_type": "notify", "params": {}},
+                    {"action_type": "teleport", "params": {}},
                     {"action_type": "set_status", "params": {"status": "OPEN"}},
                     {"action_type": "add_comment", "params": {"text": "{{ exception."}, "condition": "1 +"},
                     {"action_type": "assign_owner", "params": {}},
                 ],
             },
             {"exceptionType": "LATE", "steps": []},
-            {"conditions": {"match": {"policy_tags": ["x"]}}, "steps": [{"parameters": {}}]},
+            {"conditions": {"match": {"colour": ["x"]}}, "steps": [{"parameters": {}}]},
         ],
         "guardrails": {"humanApprovalThreshold": 1.5},
         "testSuites": [{"input": {}}],
@@ -87,7 +87,7 @@ def test_every_fault_is_told_in_one_answer_with_its_path() -> None:
         "playbooks[0].steps[4].params.text",
         "playbooks[0].steps[5].params.owner",
         "playbooks[1].steps",
-        "playbooks[2].conditions.match.policy_tags",
+        "playbooks[2].conditions.match.colour",
         "playbooks[2].steps[0]",
         "guardrails.humanApprovalThreshold",
         "testSuites[0].expectedOutput",
@@ -149,7 +149,8 @@ def test_a_key_that_nobody_knows_is_warned_of_with_its_path() -> None:
 def test_what_is_said_in_vain_is_warned_of() -> None:
     pack = parse_domain_pack(
         domain_document(
-            exceptionTypes={"LATE": {"detectionRules": ["late(x)"]}},
+            exceptionTypes={"LATE": {"detectionRules": [{"condition": "late(rawPayload)"}]}},
+            entities={"Parcel": {"relations": ["Depot"]}, "Depot": {}},
             severityRules=[
                 {"condition": "exceptionType == 'EARLY'", "severity": "LOW"},
                 {"condition": "weather == 'rain' && lower('A') == 'a'", "severity": "LOW"},
@@ -160,10 +161,11 @@ def test_what_is_said_in_vain_is_warned_of() -> None:
         )
     )
     assert [fault.path for fault in pack.warnings] == [
+        "entities.Parcel.relations[0]",
         "severityRules[0].condition",
         "severityRules[1].condition",
         "severityRules[1].condition",
-        "exceptionTypes.LATE.detectionRules",
+        "exceptionTypes.LATE.detectionRules[0].condition",
         "guardrails.blockLists[0]",
         "playbooks[0].steps[0].params.parameters.colour",
         "playbooks[0].steps[0].params.parameters.colour",
