@@ -13,10 +13,11 @@ answered without CEL for every other type, and entirely when it demands nothing 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import Any
 
 import cel
 
@@ -87,7 +88,7 @@ class Verdict(Enum):
 class Situation:
     """One exception as conditions see it; the CEL context is built when it is first needed, and once."""
 
-    __slots__ = ("_context", "_deadline_at", "_now", "_reads", "_record", "_severity", "_tags", "exception_type")
+    __slots__ = ("_context", "_deadline_at", "_further", "_now", "_reads", "_record", "_severity", "_tags", "exception_type")
 
     def __init__(
         self,
@@ -98,11 +99,13 @@ class Situation:
         deadline_at: datetime,
         reads: frozenset[str] | None,
         tags: Callable[[], tuple[str, ...]] | tuple[str, ...] = (),
+        further: Mapping[str, Any] | None = None,
     ) -> None:
         """Type, severity and deadline are what the asking stage takes them to be, not what the row says.
 
         `reads` are the payload's keys that the conditions to be judged read, by `keys_read`; None: any. `tags` are
-        the policy tags, or how to find them when somebody asks.
+        the policy tags, or how to find them when somebody asks. `further` are variables that only these conditions
+        have: a plan's earlier results.
         """
         self.exception_type = exception_type
         self._record = record
@@ -111,6 +114,7 @@ class Situation:
         self._deadline_at = deadline_at
         self._reads = reads
         self._tags = tags
+        self._further = further or {}
         self._context: cel.Context | None = None
 
     @property
@@ -143,6 +147,7 @@ class Situation:
                     "ageMinutes": (now - record.received_at).total_seconds() / 60,
                     "slaMinutesRemaining": self.sla_minutes_remaining,
                     "policyTags": list(self.policy_tags),
+                    **self._further,
                 }
             )
         return self._context

@@ -48,6 +48,13 @@ class ToolNotApprovedError(PermanentError):
 class StepNotWaitingError(PermanentError):
     """A step was reported done that the plan is not waiting for."""
 
-    def __init__(self, order: object, waiting: int | None) -> None:
+    def __init__(self, order: object, waiting: str | None) -> None:
         expected = "the plan waits for no step" if waiting is None else f"the plan waits for step {waiting}"
         super().__init__(f"step {order!r} cannot be completed: {expected}")
+
+
+class NothingToApproveError(PermanentError):
+    """An approval reached the policy stage before enough people had given theirs."""
+
+    def __init__(self, given: int, needed: int) -> None:
+        super().__init__(f"{given} of {needed} approvals were given; the last one needed lets the exception go on")

@@ -170,6 +170,8 @@ class ExceptionRecord:
     """The plan in force: only loaded for the playbook and tool stages."""
     plan_id: UUID | None = None
     """Its id."""
+    plan_hash: str | None = None
+    """Its hash as it was stored, where a person was asked to approve it."""
     step_results: Mapping[str, StepResult] = field(default_factory=dict)
     """What is recorded of the plan's steps, by path."""
     approval: ApprovalView | None = None

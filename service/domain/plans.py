@@ -7,6 +7,7 @@ never changes what was decided. Its hash (`plan_hash`) is what a person approves
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -184,7 +185,12 @@ class Plan:
 
 def plan_hash(plan: Plan) -> str:
     """SHA-256, in hex, of the plan's document: steps, parameters and tools, whatever the order of keys."""
-    return hashlib.sha256(orjson.dumps(to_document(plan), option=orjson.OPT_SORT_KEYS, default=_plain)).hexdigest()
+    document = to_document(plan)
+    try:
+        text = orjson.dumps(document, option=orjson.OPT_SORT_KEYS, default=_plain)
+    except TypeError:  # integers beyond 64 bits and lone surrogates are JSON, but not to orjson
+        text = json.dumps(document, sort_keys=True, default=_plain).encode()
+    return hashlib.sha256(text).hexdigest()
 
 
 def to_document(plan: Plan) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Templates in a playbook's parameters: `{{ exception.rawPayload.orderId }}` and `{exception.rawPayload.orderId}`.
 
 A text that is one placeholder and nothing else takes the value with its JSON type; a placeholder inside a
-longer text becomes text. Templates name fields, they compute nothing. Parsed once a pack, rendered once a plan.
+longer text becomes text. Templates name fields, they compute nothing. Parsed once a pack, rendered once a plan;
+what only a step's turn will tell (`{{ steps.getOrder.output.status }}`, `{{ item }}`) is left to `deferred`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,12 @@ ROOTS = frozenset(
 )
 """What can follow `exception.`; the snake_case spelling of each is accepted too."""
 
+SCOPES = frozenset({"exception", "steps", "item", "index"})
+"""What a placeholder can begin with: the exception; earlier results; inside a foreach its item and its index."""
+
+RESULT_PARTS = ("output", "state", "error", "by")
+"""What can follow `steps.<key>.`."""
+
 _PLACEHOLDER = re.compile(r"\{\{(?P<double>[^{}]*)\}\}|\{(?P<single>\s*exception\b[^{}]*)\}")
 _PART = re.compile(r"[\w$@-]+")
 
@@ -51,24 +58,25 @@ class UnresolvedError(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Placeholder:
-    """A reference to one field of the exception: its root, then the path inside it."""
+    """A reference to one value: what it is looked up in, and the path inside that."""
 
     expression: str
     path: tuple[str, ...]
+    scope: str = "exception"
 
 
 @dataclass(frozen=True, slots=True)
-class _Text:
+class TextTemplate:
     parts: tuple[str | Placeholder, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Object:
+class ObjectTemplate:
     items: tuple[tuple[str, Template], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _List:
+class ListTemplate:
     items: tuple[Template, ...]
 
 
@@ -79,7 +87,7 @@ class Constant:
     value: Any
 
 
-Template = Placeholder | _Text | _Object | _List | Constant
+Template = Placeholder | TextTemplate | ObjectTemplate | ListTemplate | Constant
 """A parsed JSON value with placeholders in its texts."""
 
 
@@ -89,10 +97,10 @@ def parse(value: Any) -> Template:
         return _parse_text(value)
     if isinstance(value, Mapping):
         items = tuple((key, parse(item)) for key, item in value.items())
-        return _folded(value, _Object(items), (item for _, item in items))
+        return _folded(value, ObjectTemplate(items), (item for _, item in items))
     if isinstance(value, Sequence):
         members = tuple(parse(item) for item in value)
-        return _folded(value, _List(members), members)
+        return _folded(value, ListTemplate(members), members)
     return Constant(value)
 
 
@@ -101,11 +109,11 @@ def placeholders(template: Template) -> list[Placeholder]:
     match template:
         case Placeholder():
             return [template]
-        case _Text(parts):
+        case TextTemplate(parts):
             return [part for part in parts if isinstance(part, Placeholder)]
-        case _Object(items):
+        case ObjectTemplate(items):
             return [found for _, item in items for found in placeholders(item)]
-        case _List(members):
+        case ListTemplate(members):
             return [found for item in members for found in placeholders(item)]
     return []
 
@@ -117,11 +125,11 @@ def render(template: Template, view: Json) -> Any:
             return value
         case Placeholder():
             return _resolve(template, view)
-        case _Text(parts):
+        case TextTemplate(parts):
             return "".join(part if isinstance(part, str) else _as_text(_resolve(part, view)) for part in parts)
-        case _Object(items):
+        case ObjectTemplate(items):
             return {key: render(item, view) for key, item in items}
-        case _List(members):
+        case ListTemplate(members):
             return [render(item, view) for item in members]
 
 
@@ -142,6 +150,16 @@ def view_of(record: ExceptionRecord, payload: Json) -> dict[str, Any]:
     }
 
 
+def resolve(placeholder: Placeholder, view: Any) -> Any:
+    """The value in `view`, the placeholder's scope. Raises UnresolvedError."""
+    return _resolve(placeholder, view)
+
+
+def as_text(value: Any) -> str:
+    """A JSON value as part of a text: texts as they are, everything else as JSON."""
+    return _as_text(value)
+
+
 def _folded(value: Any, parsed: Template, members: Any) -> Template:
     return Constant(value) if all(isinstance(member, Constant) for member in members) else parsed
 
@@ -152,7 +170,7 @@ def _parse_text(text: str) -> Template:
     for found in _PLACEHOLDER.finditer(text):
         if found.start() > end:
             parts.append(_literal(text[end : found.start()]))
-        parts.append(_parse_placeholder(found["double"] if found["double"] is not None else found["single"]))
+        parts.append(parse_placeholder(found["double"] if found["double"] is not None else found["single"]))
         end = found.end()
     if end < len(text):
         parts.append(_literal(text[end:]))
@@ -160,7 +178,7 @@ def _parse_text(text: str) -> Template:
         return Constant(text)
     if len(parts) == 1 and isinstance(parts[0], Placeholder):
         return parts[0]
-    return _Text(tuple(parts))
+    return TextTemplate(tuple(parts))
 
 
 def _literal(text: str) -> str:
@@ -169,11 +187,14 @@ def _literal(text: str) -> str:
     return text
 
 
-def _parse_placeholder(expression: str) -> Placeholder:
+def parse_placeholder(expression: str) -> Placeholder:
+    """What stands between the braces. Raises TemplateError."""
     expression = expression.strip()
     parts = expression.split(".")
+    if parts[0] not in SCOPES:
+        raise TemplateError(f"{{{{ {expression} }}}} must begin with `exception.`, `steps.`, `item` or `index`")
     if parts[0] != "exception":
-        raise TemplateError(f"{{{{ {expression} }}}} must begin with `exception.`")
+        return _parse_later(expression, parts)
     if len(parts) < 2 or not all(_PART.fullmatch(part) for part in parts):
         raise TemplateError(f"{{{{ {expression} }}}} is not a path like `exception.rawPayload.orderId`")
     root = _camel(parts[1])
@@ -184,6 +205,18 @@ def _parse_placeholder(expression: str) -> Placeholder:
     if root != "rawPayload" and len(parts) > 2:
         raise TemplateError(f"{{{{ {expression} }}}}: {root} has no parts")
     return Placeholder(expression, (root, *parts[2:]))
+
+
+def _parse_later(expression: str, parts: list[str]) -> Placeholder:
+    scope, path = parts[0], tuple(parts[1:])
+    if not all(_PART.fullmatch(part) for part in parts):
+        raise TemplateError(f"{{{{ {expression} }}}} is not a path like `steps.getOrder.output.status`")
+    if scope == "index" and path:
+        raise TemplateError(f"{{{{ {expression} }}}}: index has no parts")
+    if scope == "steps" and (len(path) < 2 or path[1] not in RESULT_PARTS):
+        known = ", ".join(RESULT_PARTS)
+        raise TemplateError(f"{{{{ {expression} }}}} must be `steps.<key>.` and one of {known}")
+    return Placeholder(expression, path, scope)
 
 
 def _camel(name: str) -> str:

@@ -228,6 +228,7 @@ def _loaded(row: Row[Any], sealing: Sealing) -> LoadedException:
         input=_input(read.input_type, data, read.input_actor),
         plan=None if read.plan is None else from_document(read.plan),
         plan_id=read.plan_id,
+        plan_hash=read.plan_hash,
         step_results=_NO_RESULTS if read.steps is None else _step_results(read.steps),
         approval=None if read.approvals_needed is None else _approval(read),
     )

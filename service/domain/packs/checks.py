@@ -12,15 +12,17 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from service.domain.conditions import compile_condition, unknown_names
 from service.domain.packs.faults import Fault, path_of
-from service.domain.packs.models import EXPECTABLE, DomainPack, SeverityRule
+from service.domain.packs.models import EXPECTABLE, DomainPack, Entity
 from service.domain.packs.naming import normal_name
 from service.domain.packs.parts import Part
-from service.domain.packs.playbooks import ActionType, Match, Step, order_of
-from service.domain.packs.step_checks import Tools, step_faults, step_warnings
+from service.domain.packs.playbooks import Match
+from service.domain.packs.relations import relation_faults, relation_warnings
+from service.domain.packs.rule_checks import rule_warnings
+from service.domain.packs.step_checks import Tools, steps_faults, steps_warnings
 from service.domain.packs.tool_checks import tool_faults
-from service.domain.packs.tools import KINDS, ToolSignature, kind_of
+from service.domain.packs.tool_overrides import overridden, unknown_override_keys
+from service.domain.packs.tools import KINDS, Tool, ToolSignature, kind_of
 
 Json = Mapping[str, Any]
 _P = TypeVar("_P", bound=Part)
@@ -34,6 +36,8 @@ class Surroundings:
     tools: Tools | None
     types: frozenset[str] | None
     sensitive: frozenset[str] = frozenset()
+    definitions: Mapping[str, Tool] | None = None
+    """The tools in full, of a pack that was read."""
 
     @classmethod
     def of_document(cls, document: Json) -> Surroundings:
@@ -47,7 +51,8 @@ class Surroundings:
     def of_pack(cls, domain: DomainPack) -> Surroundings:
         """From a domain pack that was read."""
         types = frozenset(domain.exceptionTypes)
-        return cls(domain.domainName, dict(domain.tools), types or None, frozenset(domain.sensitiveFields))
+        sensitive = frozenset(domain.sensitiveFields)
+        return cls(domain.domainName, dict(domain.tools), types or None, sensitive, domain.tools)
 
 
 NOWHERE = Surroundings(None, None, None)
@@ -56,11 +61,8 @@ NOWHERE = Surroundings(None, None, None)
 def domain_faults(document: Json) -> Iterator[Fault]:
     """References that lead nowhere, and names that cannot be told apart, in a domain pack."""
     around = Surroundings.of_document(document)
-    entities = _object(document.get("entities"))
-    for name, entity in entities.items():
-        for index, relation in enumerate(_list(_object(entity).get("relations"))):
-            if isinstance(relation, str) and relation not in entities:
-                yield Fault(path_of(("entities", str(name), "relations", index)), f"there is no entity {relation!r}")
+    entities = _entities(document)
+    yield from relation_faults(entities)
     for name, definition in _object(document.get("tools")).items():
         tool = _valid(KINDS[kind_of(definition)], definition)
         if tool is not None:
@@ -72,15 +74,8 @@ def domain_faults(document: Json) -> Iterator[Fault]:
 def domain_warnings(document: Json) -> Iterator[Fault]:
     """What a domain pack says in vain."""
     around = Surroundings.of_document(document)
-    for index, rule in _valid_items(SeverityRule, document.get("severityRules")):
-        path = f"severityRules[{index}].condition"
-        condition = compile_condition(rule.condition, path)
-        for name in unknown_names(condition):
-            yield Fault(path, f"there is no {name}; every exception that gets to this rule fails")
-        yield from _unknown_types(path, condition.types or frozenset(), around)
-    for name, definition in _object(document.get("exceptionTypes")).items():
-        if _object(definition).get("detectionRules"):
-            yield Fault(path_of(("exceptionTypes", str(name), "detectionRules")), "detection rules have no effect yet")
+    yield from relation_warnings(_entities(document))
+    yield from rule_warnings(document, around.types)
     for index, case in enumerate(_list(document.get("testSuites"))):
         for key in _object(_object(case).get("expectedOutput")).keys() - set(EXPECTABLE):
             here = path_of(("testSuites", index, "expectedOutput", str(key)))
@@ -100,6 +95,8 @@ def tenant_faults(document: Json, around: Surroundings) -> Iterator[Fault]:
             yield Fault(
                 f"customSeverityOverrides[{index}].exceptionType", f"the domain has no exception type {type_name!r}"
             )
+    if around.definitions is not None:
+        yield from overridden(around.definitions, _object(document.get("toolOverrides"))).faults
     yield from _playbook_faults("customPlaybooks", document, around)
 
 
@@ -115,6 +112,13 @@ def tenant_warnings(document: Json, around: Surroundings) -> Iterator[Fault]:
             if isinstance(value, str) and value in seen:
                 yield Fault(f"{key}[{index}]", f"{value} is named twice; the first one counts")
             seen.add(value if isinstance(value, str) else None)
+    for index, rule in enumerate(_list(document.get("humanApprovalRules"))):
+        said = _object(rule).keys() & {"approvals", "fourEyes", "timeLimitMinutes"}
+        if said and _object(rule).get("requireApproval") is False:
+            yield Fault(f"humanApprovalRules[{index}]", f"nobody is asked, so {', '.join(sorted(said))} has no effect")
+    if around.definitions is not None:
+        yield from unknown_override_keys(around.definitions, _object(document.get("toolOverrides")))
+    yield from rule_warnings(document, around.types)
     yield from _guardrail_warnings("customGuardrails", document.get("customGuardrails"), around)
     yield from _playbook_warnings("customPlaybooks", document, around)
 
@@ -142,18 +146,7 @@ def _playbook_faults(key: str, document: Json, around: Surroundings) -> Iterator
     for index, playbook in enumerate(_list(document.get(key))):
         path = f"{key}[{index}]"
         yield from _target_faults(path, _object(playbook), around)
-        written = _list(_object(playbook).get("steps"))
-        steps = _valid_items(Step, written)
-        orders: dict[int, int] = {}
-        for position, step in steps:
-            here = f"{path}.steps[{position}]"
-            order = order_of(step, position)
-            if order in orders:
-                yield Fault(f"{here}.step_order", f"step {order} is there already: steps[{orders[order]}]")
-            orders.setdefault(order, position)
-            yield from step_faults(here, step, around.tools)
-        conditional = {position for position, step in enumerate(written) if _object(step).get("condition") is not None}
-        yield from _dead_steps(path, steps, conditional)
+        yield from steps_faults(f"{path}.steps", _list(_object(playbook).get("steps")), around.tools)
 
 
 def _target_faults(path: str, playbook: Json, around: Surroundings) -> Iterator[Fault]:
@@ -166,30 +159,14 @@ def _target_faults(path: str, playbook: Json, around: Surroundings) -> Iterator[
             yield Fault(f"{path}.{here}", f"the domain has no exception type {name!r}")
 
 
-def _dead_steps(path: str, steps: Sequence[tuple[int, Step]], conditional: set[int]) -> Iterator[Fault]:
-    """An unconditional end with steps after it: they could never be reached."""
-    ordered = sorted(steps, key=lambda item: order_of(item[1], item[0]))
-    for position, step in ordered[:-1]:
-        if step.action_type is ActionType.SET_STATUS and position not in conditional:
-            yield Fault(
-                f"{path}.steps[{position}]", "set_status ends the plan; without a condition it has to be the last step"
-            )
-
-
 def _playbook_warnings(key: str, document: Json, around: Surroundings) -> Iterator[Fault]:
     for index, playbook in enumerate(_list(document.get(key))):
         path = f"{key}[{index}]"
         match = _valid(Match, _object(_object(playbook).get("conditions")).get("match", {}))
         if match is not None and match.domain is not None and around.domain not in (None, match.domain):
             yield Fault(f"{path}.conditions.match.domain", f"never matches: the domain is {around.domain!r}")
-        for position, step in _valid_items(Step, _object(playbook).get("steps")):
-            here = f"{path}.steps[{position}]"
-            if step.condition is not None:
-                for name in unknown_names(compile_condition(step.condition, here)):
-                    yield Fault(
-                        f"{here}.condition", f"there is no {name}; every exception that gets to this step fails"
-                    )
-            yield from step_warnings(here, step, around.tools, around.sensitive)
+        steps = _list(_object(playbook).get("steps"))
+        yield from steps_warnings(f"{path}.steps", steps, around.tools, around.sensitive)
 
 
 def _guardrail_warnings(path: str, guardrails: Any, around: Surroundings) -> Iterator[Fault]:
@@ -208,12 +185,6 @@ def _same_names(around: Surroundings) -> Iterator[Fault]:
                 path_of(("exceptionTypes", name)),
                 f"cannot be told apart from {first!r}: case and spelling of word breaks do not count",
             )
-
-
-def _unknown_types(path: str, types: frozenset[str], around: Surroundings) -> Iterator[Fault]:
-    if around.types is not None:
-        for name in sorted(types - around.types):
-            yield Fault(path, f"the domain has no exception type {name!r}; the rule may never match")
 
 
 def _known(name: str, around: Surroundings) -> bool:
@@ -238,6 +209,12 @@ def _valid(model: type[_P], value: Any) -> _P | None:
 def _valid_items(model: type[_P], values: Any) -> list[tuple[int, _P]]:
     parts = ((index, _valid(model, value)) for index, value in enumerate(_list(values)))
     return [(index, part) for index, part in parts if part is not None]
+
+
+def _entities(document: Json) -> dict[str, Entity]:
+    """The entities that are right in form, and those parts of the others that are."""
+    read = {str(name): _valid(Entity, entity) for name, entity in _object(document.get("entities")).items()}
+    return {name: entity or Entity() for name, entity in read.items()}
 
 
 def _object(value: Any) -> Json:

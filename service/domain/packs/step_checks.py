@@ -1,120 +1,246 @@
-"""What is wrong with a playbook's step, given the tools it may call."""
+"""What is wrong with the steps of a playbook, given the tools they may call: at any depth, each fault with its path.
+
+Steps are read from the document one by one, so that a fault of form in one does not hide those of the others.
+What is wrong in form itself is passed over: it has been told already.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from service.domain import templates
-from service.domain.exceptions import Status
-from service.domain.packs.entities import is_of_type
-from service.domain.packs.faults import Fault, path_of
-from service.domain.packs.playbooks import ActionType, Step
-from service.domain.packs.tools import ToolSignature
+from pydantic import ValidationError
 
-ENDS = (Status.RESOLVED, Status.ESCALATED)
-"""What a step may set the status to: the ends that a plan can decide. Everything else follows from its course."""
+from service.domain.conditions import compile_condition
+from service.domain.packs.faults import Fault
+from service.domain.packs.leaf_checks import Tools, leaf_faults, leaf_warnings
+from service.domain.packs.playbooks import LONGEST_FOREACH, ActionType, StepBase, order_of, step_class
+from service.domain.packs.step_references import Keys, Scope, documents_within, groups_of, of_condition, of_value
+from service.domain.plans import StepKind
+from service.domain.templates import TemplateError
 
-_TEXT_PARAMETER = {ActionType.ASSIGN_OWNER: "owner", ActionType.ADD_COMMENT: "text"}
+DEEPEST = 6
+"""Groups inside groups."""
+MOST_STEPS = 500
+"""Steps of a playbook as they are written, at any depth."""
+MOST_CARRIED_OUT = 2_000
+"""Steps of a playbook when every foreach has as many items as its `max` allows."""
 
-Tools = Mapping[str, ToolSignature | None]
-"""The domain's tools by name; None for one whose own definition has faults. None altogether: not known here."""
-
-
-def step_faults(path: str, step: Step, tools: Tools | None) -> Iterator[Fault]:
-    """Everything wrong with a step whose form is right."""
-    match step.action_type:
-        case ActionType.SET_STATUS:
-            if step.params.get("status") not in ENDS:
-                yield Fault(f"{path}.params.status", f"must be one of {', '.join(ENDS)}")
-        case ActionType.ASSIGN_OWNER | ActionType.ADD_COMMENT:
-            yield from _text_faults(path, step, _TEXT_PARAMETER[step.action_type])
-        case ActionType.CALL_TOOL:
-            yield from _call_faults(path, step, tools)
-        case ActionType.MANUAL:
-            yield from _template_faults(f"{path}.params", step.params)
+__all__ = ["Tools", "steps_faults", "steps_warnings"]
 
 
-def step_warnings(path: str, step: Step, tools: Tools | None, sensitive: frozenset[str]) -> Iterator[Fault]:
-    """What a step says in vain, or that its author may not have meant."""
-    known = {
-        ActionType.SET_STATUS: {"status"},
-        ActionType.ASSIGN_OWNER: {"owner"},
-        ActionType.ADD_COMMENT: {"text"},
-        ActionType.CALL_TOOL: {"tool", "parameters"},
-        ActionType.MANUAL: {"instructions"},
-    }
-    if step.action_type is None:
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A step as it is written."""
+
+    path: str
+    document: Mapping[str, Any]
+    step: StepBase | None
+    """None: its form has faults that leave no step; then only what is inside it is looked at."""
+    position: int
+
+    @property
+    def order(self) -> int | None:
+        """Its place in its list; None where that cannot be told."""
+        if self.step is not None:
+            return order_of(self.step, self.position)
+        order = self.document.get("step_order", self.position + 1)
+        return order if isinstance(order, int) else None
+
+    @property
+    def action(self) -> ActionType | None:
+        """None for prose."""
+        return getattr(self.step, "action_type", None)
+
+
+def steps_faults(path: str, steps: Sequence[Any], tools: Tools | None) -> Iterator[Fault]:
+    """Everything wrong with a playbook's steps."""
+    written = list(documents_within(steps))
+    if len(written) > MOST_STEPS:
+        yield Fault(path, f"a playbook may have {MOST_STEPS} steps at all depths, this one has {len(written)}")
         return
-    for key in step.params.keys() - known[step.action_type]:
-        yield Fault(path_of((key,), f"{path}.params"), f"{step.action_type} knows no {key!r}; it has no effect")
-    if step.action_type is not ActionType.CALL_TOOL or tools is None:
-        return
-    tool = tools.get(step.params["tool"])
-    parameters = step.params.get("parameters", {})
-    if tool is None:
-        return
-    for key, value in parameters.items():
-        here = path_of((key,), f"{path}.params.parameters")
-        if tool.parameters and key not in tool.parameters:
-            yield Fault(here, f"the tool declares no parameter {key!r}; it is sent all the same")
-        for placeholder in templates.placeholders(templates.parse(value)):
-            field = ".".join(placeholder.path[1:])
-            if field in sensitive and field not in tool.sensitiveFields:
-                yield Fault(
-                    here,
-                    f"{field} is sensitive and reaches the tool masked, unless the tool's sensitiveFields list it",
-                )
+    carried_out = _carried_out(steps)
+    if carried_out > MOST_CARRIED_OUT:
+        yield Fault(
+            path,
+            f"with every foreach at its `max` there would be {carried_out} steps, {MOST_CARRIED_OUT} may be: "
+            "give the lists a smaller `max`",
+        )
+    keys = Keys.of((step.get("key"), step.get("name")) for step in written)
+    yield from _Checks(tools, keys).faults(path, steps, keys.scope)
 
 
-def _text_faults(path: str, step: Step, name: str) -> Iterator[Fault]:
-    text = step.params.get(name)
-    here = f"{path}.params.{name}"
-    if not isinstance(text, str) or not text.strip():
-        yield Fault(here, f"{step.action_type} needs {name!r}, a text")
-    else:
-        yield from _template_faults(here, text)
+def steps_warnings(path: str, steps: Sequence[Any], tools: Tools | None, sensitive: frozenset[str]) -> Iterator[Fault]:
+    """What a playbook's steps say in vain, or that their author may not have meant."""
+    for written in _read(path, steps):
+        if written.step is not None:
+            yield from leaf_warnings(written.path, written.step, tools, sensitive)
+            if written.step.compensation is not None:
+                here = f"{written.path}.compensation"
+                yield from leaf_warnings(here, written.step.compensation, tools, sensitive)
+        for suffix, inner, _ in groups_of(written.document):
+            yield from steps_warnings(f"{written.path}.{suffix}", inner, tools, sensitive)
 
 
-def _call_faults(path: str, step: Step, tools: Tools | None) -> Iterator[Fault]:
-    name = step.params.get("tool")
-    if not isinstance(name, str):
-        yield Fault(f"{path}.params.tool", "call_tool needs 'tool', the name of one of the domain's tools")
-    elif tools is not None and name not in tools:
-        yield Fault(f"{path}.params.tool", f"the domain has no tool {name!r}")
-    parameters = step.params.get("parameters", {})
-    here = f"{path}.params.parameters"
-    if not isinstance(parameters, Mapping):
-        yield Fault(here, "must be an object of parameter names and templates")
-        return
-    for key, value in parameters.items():
-        yield from _template_faults(path_of((key,), here), value)
-    tool = tools.get(name) if tools is not None and isinstance(name, str) else None
-    if tool is not None:
-        yield from _parameter_faults(here, parameters, tool)
+@dataclass(frozen=True, slots=True)
+class _Checks:
+    tools: Tools | None
+    keys: Keys
+
+    def faults(self, path: str, steps: Sequence[Any], scope: Scope) -> Iterator[Fault]:
+        """One list of steps and everything inside it, in the order in which they run."""
+        if scope.depth > DEEPEST:
+            yield Fault(path, f"groups may be nested {DEEPEST} deep")
+            return
+        orders: dict[int, int] = {}
+        ordered = sorted(_read(path, steps), key=lambda written: (written.order or 0, written.position))
+        for written in ordered:
+            order = written.order
+            if order is not None and order in orders:
+                message = f"step {order} is there already: steps[{orders[order]}]"
+                yield Fault(f"{written.path}.step_order", message)
+            elif order is not None:
+                orders[order] = written.position
+            yield from self._one(written, scope, last=written is ordered[-1])
+            scope = scope.after(self._keys_after(written))
+
+    def _one(self, written: _Written, scope: Scope, last: bool) -> Iterator[Fault]:
+        path, step = written.path, written.step
+        if step is not None:
+            yield from leaf_faults(path, step, self.tools)
+            yield from _condition_faults(f"{path}.condition", step.condition, scope)
+            yield from _reference_faults(path, written.document, scope)
+            yield from self._compensation_faults(written, scope)
+            if written.action is ActionType.SET_STATUS:
+                yield from _end_faults(written, scope, last)
+        for suffix, inner, action in groups_of(written.document):
+            inside = replace(
+                scope,
+                in_foreach=scope.in_foreach or action == "foreach",
+                at_once=scope.at_once or _at_once(written.document, action),
+                depth=scope.depth + 1,
+            )
+            yield from self.faults(f"{path}.{suffix}", inner, inside)
+        for suffix, condition in _arm_conditions(written.document):
+            yield from _condition_faults(f"{path}.{suffix}", condition, scope)
+
+    def _compensation_faults(self, written: _Written, scope: Scope) -> Iterator[Fault]:
+        assert written.step is not None
+        undo = written.step.compensation
+        if undo is None:
+            return
+        here = f"{written.path}.compensation"
+        action = getattr(undo, "action_type", None)
+        if action is not None and (action is ActionType.SET_STATUS or action.kind in (StepKind.WAIT, StepKind.GROUP)):
+            yield Fault(f"{here}.action_type", "a compensation is one step that does something; it cannot be this")
+            return
+        for key in ("condition", "compensation", "key"):
+            if getattr(undo, key) is not None:
+                yield Fault(f"{here}.{key}", f"a compensation has no {key}")
+        yield from leaf_faults(here, undo, self.tools)
+        own = self.keys.key_of(written.document.get("key"), written.document.get("name"))
+        inside = scope.after([own] if own else [])
+        yield from _reference_faults(here, written.document["compensation"], inside)
+
+    def _keys_after(self, written: _Written) -> Iterator[str]:
+        own = self.keys.key_of(written.document.get("key"), written.document.get("name"))
+        if own is not None:
+            yield own
+        for _, inner, action in groups_of(written.document):
+            if action != "foreach":
+                for step in _read("", inner):
+                    yield from self._keys_after(step)
 
 
-def _parameter_faults(path: str, given: Mapping[str, Any], tool: ToolSignature) -> Iterator[Fault]:
-    for key, declared in tool.parameters.items():
-        here = path_of((key,), path)
-        if key not in given:
-            if declared.required:
-                yield Fault(here, f"the tool requires {key!r} ({declared.type})")
-        elif not _could_be(given[key], declared.type):
-            yield Fault(here, f"the tool takes a value of type {declared.type} here")
+def _read(path: str, steps: Sequence[Any]) -> Iterator[_Written]:
+    for position, document in enumerate(steps):
+        if isinstance(document, Mapping):
+            yield _Written(f"{path}[{position}]", document, _valid(document), position)
 
 
-def _could_be(value: Any, type_name: str) -> bool:
-    """Whether a value of the playbook fits; what a template gives is only known when it is resolved."""
+def _valid(document: Mapping[str, Any]) -> StepBase | None:
+    """The step, without those of its keys that are wrong in form; None where that leaves no step."""
     try:
-        template = templates.parse(value)
-    except templates.TemplateError:
-        return True
-    return isinstance(template, templates.Placeholder) or is_of_type(value, type_name)
+        return step_class(document).model_validate(document)
+    except ValidationError as error:
+        wrong = {fault["loc"][0] for fault in error.errors(include_url=False) if fault["loc"]}
+    if not wrong & document.keys():
+        return None
+    return _valid({key: item for key, item in document.items() if key not in wrong})
 
 
-def _template_faults(path: str, value: Any) -> Iterator[Fault]:
+def _condition_faults(path: str, source: Any, scope: Scope) -> Iterator[Fault]:
+    if not isinstance(source, str):
+        return
     try:
-        templates.parse(value)
-    except templates.TemplateError as error:
-        yield Fault(path, str(error))
+        condition = compile_condition(source, path)
+    except ValueError:
+        return
+    for reference in of_condition(condition):
+        fault = scope.fault(reference)
+        if fault is not None:
+            yield Fault(path, fault)
+
+
+def _reference_faults(path: str, document: Mapping[str, Any], scope: Scope) -> Iterator[Fault]:
+    """Of what a step's templates refer to; not of what is inside a group."""
+    params = document.get("params")
+    if not isinstance(params, Mapping):
+        return
+    action = document.get("action_type")
+    own = {"foreach": ("items",), "branch": (), "parallel": ()}.get(str(action), tuple(params))
+    for key in own:
+        try:
+            references = list(of_value(params.get(key))) if key != "form" else []
+        except TemplateError:
+            continue
+        for reference in references:
+            fault = scope.fault(reference)
+            if fault is not None:
+                yield Fault(f"{path}.params.{key}", fault)
+
+
+def _arm_conditions(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    params = document.get("params")
+    if document.get("action_type") != "branch" or not isinstance(params, Mapping):
+        return
+    name = "condition" if "condition" in params else "if"
+    yield f"params.{name}", params.get(name)
+    arms = params.get("arms")
+    for index, arm in enumerate(arms if isinstance(arms, list | tuple) else ()):
+        if isinstance(arm, Mapping):
+            name = "condition" if "condition" in arm else "if"
+            yield f"params.arms[{index}].{name}", arm.get(name)
+
+
+def _end_faults(written: _Written, scope: Scope, last: bool) -> Iterator[Fault]:
+    if scope.at_once:
+        yield Fault(written.path, "set_status cannot be among steps that run side by side: it would end them all")
+    elif not last and written.document.get("condition") is None:
+        yield Fault(written.path, "set_status ends the plan; without a condition it has to be the last step")
+
+
+def _at_once(document: Mapping[str, Any], action: str) -> bool:
+    params = document.get("params")
+    return action == "parallel" or (
+        action == "foreach" and isinstance(params, Mapping) and params.get("parallel") is True
+    )
+
+
+def _carried_out(steps: Sequence[Any]) -> int:
+    """How many steps there are when every foreach has its most items."""
+    number = 0
+    for step in steps:
+        if not isinstance(step, Mapping):
+            continue
+        number += 1
+        for _, inner, action in groups_of(step):
+            times = 1
+            if action == "foreach":
+                given = step["params"].get("max", LONGEST_FOREACH)
+                items = step["params"].get("items")
+                times = given if isinstance(given, int) else LONGEST_FOREACH
+                times = min(times, len(items)) if isinstance(items, list) else times
+            number += times * _carried_out(inner)
+    return number

@@ -10,6 +10,8 @@ import pytest
 from service.domain.exceptions import Input, InputType, Stage, Status
 from service.domain.pack_suites import run_suites
 from service.domain.packs import parse_domain_pack, parse_tenant_pack
+from service.domain.planning import resolved_call
+from service.domain.plans import to_document
 from tests.unit.domain.given import NOON, VARIABLES, Walk, example, example_packs, exception, walk
 
 _PAIRS = [
@@ -117,9 +119,10 @@ def test_a_claims_tool_reads_the_date_of_birth_and_nobody_else_does() -> None:
     payload = {"claimId": "C", "memberId": "M", "patient": {"dateOfBirth": "1990-01-01", "ssn": "123-45-6789"}}
     came = walk(exception("ELIGIBILITY_MISMATCH", payload), example_packs("ClaimsProcessing", "DEMO_CLAIMS"), payload)
     assert came.record.plan is not None
-    call = came.record.plan.steps[0].tool_call
-    assert call is not None
+    step = came.record.plan.steps[0]
+    call = resolved_call(step, came.record, example_packs("ClaimsProcessing", "DEMO_CLAIMS"))
     assert call.parameters["dateOfBirth"] == "1990-01-01"
+    assert "1990-01-01" not in str(to_document(came.record.plan))
     # and although the tool repeats the payload, no event holds it
     assert "1990-01-01" not in str(came.events)
     assert "123-45-6789" not in str(came.events)

@@ -14,6 +14,7 @@ from service.domain.errors import (
 )
 from service.domain.exceptions import ExceptionRecord, Input, InputType, Outcome, Severity, Stage, Status
 from service.domain.packs import PackSet
+from service.domain.planning import resolved_call
 from service.domain.plans import Plan, PlanStep, StepKind, StepResult, StepState, ToolCall, from_document, to_document
 from service.domain.redaction import MASK
 from service.domain.stages import DECIDE
@@ -195,8 +196,11 @@ def test_sensitive_fields_reach_only_the_tool_that_is_declared_to_need_them() ->
     pack_set = packs({"tools": tools, "playbooks": [playbook(*steps)], "sensitiveFields": ["bank.iban"]})
     plan = _plan(pack_set, {"bank": {"iban": "DE1234"}}).plan
     assert plan is not None
-    sent = [step.tool_call.parameters["iban"] for step in plan.steps if step.tool_call is not None]
-    assert sent == [MASK, "DE1234"]
+    record = exception("LATE", {"bank": {"iban": "DE1234"}}, plan=plan)
+    calls = [resolved_call(step, record, pack_set) for step in plan.steps if step.tool_call is not None]
+    assert [call.parameters["iban"] for call in calls] == [MASK, "DE1234"]
+    # and the plan, which is stored and shown, holds it nowhere
+    assert "DE1234" not in str(to_document(plan))
     assert plan.steps[2].parameters == {"text": f"to {MASK}"}
 
 
