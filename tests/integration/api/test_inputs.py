@@ -3,62 +3,17 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 
-from service.domain.plans import Plan, PlanStep, StepKind, to_document
 from service.persistence.sealing import input_slot
-from service.persistence.unit_of_work import Transaction, as_json
+from service.persistence.unit_of_work import Transaction
+from tests.integration.api.situations import asks_for_approval, by_hand, waits_in_plan
 from tests.integration.api.world import Caller, Tenant, World, exception, refused
 
 NEVER = "01a205fc-ae0a-74cf-a0b5-232c5ef761ac"
-
-
-def asks_for_approval(world: World, tenant: Tenant, exception_id: str) -> None:
-    """The policy stage wants a person to approve."""
-
-    def write(transaction: Transaction) -> None:
-        transaction.run(
-            """INSERT INTO approvals (exception_id, sequence, tenant_id, state, reason, requested_at)
-               VALUES (%(id)s, 1, %(t)s, 'pending', 'severity CRITICAL', now())""",
-            {"id": exception_id, "t": tenant.tenant_id},
-        )
-
-    world.as_engine(tenant, write)
-    world.rest(tenant, exception_id, "PENDING_APPROVAL")
-
-
-def waits_for_step(world: World, tenant: Tenant, exception_id: str, done: int) -> None:
-    """The playbook stage made a plan of two manual steps, `done` of which are done."""
-    steps = tuple(
-        PlanStep(order, f"look {order}", StepKind.MANUAL, "look at it", {"pin": "s3cr3t"}) for order in (1, 2)
-    )
-    plan_id = str(uuid4())
-
-    def write(transaction: Transaction) -> None:
-        transaction.run(
-            """INSERT INTO plans (plan_id, tenant_id, exception_id, sequence, playbook, document, domain_version,
-                                  tenant_version, created_at)
-               VALUES (%(p)s, %(t)s, %(id)s, 1, 'by-hand', %(d)s::jsonb, 1, 1, now())""",
-            {
-                "p": plan_id,
-                "t": tenant.tenant_id,
-                "id": exception_id,
-                "d": as_json(to_document(Plan("by-hand", steps))),
-            },
-        )
-        for order in range(1, done + 1):
-            transaction.run(
-                """INSERT INTO plan_steps (plan_id, step, tenant_id, state, completed_at, completed_by)
-                   VALUES (%(p)s, %(o)s, %(t)s, 'done', %(now)s, 'ann')""",
-                {"p": plan_id, "o": str(order), "t": tenant.tenant_id, "now": datetime.now(UTC)},
-            )
-
-    world.as_engine(tenant, write)
-    world.rest(tenant, exception_id, "PENDING_STEP")
 
 
 def input_data(world: World, tenant: Tenant, exception_id: str, sequence: int) -> Any:
@@ -175,7 +130,7 @@ def test_a_person_decides_once(world: World, tenant: Tenant, decision: str, even
 def test_a_step_is_completed_when_the_plan_is_at_it(world: World, tenant: Tenant, caller: Caller) -> None:
     # given a plan of two manual steps of which the first is done
     exception_id = caller.accepted()
-    waits_for_step(world, tenant, exception_id, done=1)
+    waits_in_plan(world, tenant, exception_id, by_hand(), steps={"1": "done"})
     before = world.stored(tenant)
     # when other steps than the second are reported done
     for order in (1, 3):
@@ -194,7 +149,7 @@ def test_a_step_is_completed_when_the_plan_is_at_it(world: World, tenant: Tenant
 
 def test_a_plan_is_shown_without_its_parameters(world: World, tenant: Tenant, caller: Caller) -> None:
     exception_id = caller.accepted()
-    waits_for_step(world, tenant, exception_id, done=1)
+    waits_in_plan(world, tenant, exception_id, by_hand(), steps={"1": "done"})
     answer = caller.get(f"/exceptions/{exception_id}")
     steps = [(step["order"], step["state"], step["completedBy"]) for step in answer.json["plan"]["steps"]]
     assert steps == [(1, "completed", "ann"), (2, "current", None)]

@@ -19,7 +19,7 @@ from service.persistence.unit_of_work import Transaction, unit_of_work
 
 NOBODYS_LANE = 255
 """No dispatcher of a test fleet serves it, so what these tests post stays as it is."""
-TABLES = ("exceptions", "events", "outbox", "inputs", "idempotency_keys", "approvals")
+TABLES = ("exceptions", "events", "outbox", "inputs", "idempotency_keys", "approvals", "approvals_given", "timers")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Timers on a real database: fired once whoever looks, never lost, and never in the way of others.
 
-Everything here is due in a far year, which only the dispatchers of these tests have reached.
+Everything here is due in half a year, when only the dispatchers of these tests look.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ pytestmark = pytest.mark.stack
 
 LANE = 249
 """A lane that no running dispatcher serves."""
-DUE = datetime(2100, 1, 1, tzinfo=UTC)
+DUE = datetime.now(UTC).replace(microsecond=0) + timedelta(days=180)
+"""The event log has partitions until then."""
 PATIENCE_SECONDS = 20
 
 _PLAN = """
