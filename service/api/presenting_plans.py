@@ -6,7 +6,7 @@ approval lets be called, and of a manual step the instructions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -15,9 +15,10 @@ from sqlalchemy import Row
 
 from service.api import schemas
 from service.domain.exceptions import Status
-from service.domain.plans import Plan, PlanStep, StepKind, StepState
+from service.domain.plans import Plan, PlanStep, StepKind, StepResult, StepState
+from service.domain.progress.tree import Results, lists_of, open_steps
 from service.domain.waiting import waiting_steps
-from service.persistence.queries import ExceptionDetails, StoredPlan
+from service.persistence.queries import ExceptionDetails
 
 _LONGEST_LINE = 300
 _SETTLED: Mapping[str, Literal["completed", "failed", "skipped", "unknown"]] = {
@@ -33,8 +34,9 @@ def plan(details: ExceptionDetails) -> schemas.Plan | None:
     stored = details.plan
     if stored is None:
         return None
+    results = stored.results
     approved = details.row.status != Status.PENDING_APPROVAL
-    current = {step.path for step in _current(stored)} if approved else set()
+    current = {step.path for step in open_steps(stored.plan, results)} if approved else set()
     effects = {effect.step: effect.state for effect in stored.effects}
     return schemas.Plan(
         plan_id=stored.row.plan_id,
@@ -43,7 +45,7 @@ def plan(details: ExceptionDetails) -> schemas.Plan | None:
         created_at=stored.row.created_at,
         steps=[
             _step(step, stored.steps.get(step.path), effects.get(step.path), step.path in current)
-            for step in _all_steps(stored.plan.steps)
+            for step in _all_steps(stored.plan.steps, results)
         ],
     )
 
@@ -79,7 +81,11 @@ def waiting_for(details: ExceptionDetails) -> list[schemas.Waiting]:
             return [schemas.Waiting(kind="approval", step=None, name=None, until=details.approval.due_at)]
         case Status.PENDING_STEP | Status.WAITING if details.plan is not None:
             until = {timer.step: timer.due_at for timer in reversed(details.timers)}
-            return [_waiting(step, until.get(step.path)) for step in _current(details.plan)]
+            results = details.plan.results
+            return [
+                _waiting(step, results.get(step.path), until.get(step.path))
+                for step in waiting_steps(details.plan.plan, results)
+            ]
         case _:
             return []
 
@@ -102,16 +108,13 @@ def unknown_effects(details: ExceptionDetails) -> list[schemas.UnknownEffect]:
     ]
 
 
-def _current(stored: StoredPlan) -> tuple[PlanStep, ...]:
-    return waiting_steps(stored.plan, stored.results)
-
-
-def _all_steps(steps: Sequence[PlanStep]) -> Iterator[PlanStep]:
-    """Every step with those inside of it, in order."""
+def _all_steps(steps: Iterable[PlanStep], results: Results) -> Iterator[PlanStep]:
+    """Every step with those inside of it, in order; those of a list for each item, as soon as the items are known."""
     for step in steps:
         yield step
-        for block in step.blocks:
-            yield from _all_steps(block.steps)
+        items = list(lists_of(step, results)) if step.action == "foreach" else []
+        for inner in items or [block.steps for block in step.blocks]:
+            yield from _all_steps(inner, results)
 
 
 def _step(step: PlanStep, row: Row[Any] | None, effect: str | None, is_current: bool) -> schemas.PlanStep:
@@ -132,7 +135,7 @@ def _step(step: PlanStep, row: Row[Any] | None, effect: str | None, is_current: 
 
 
 def _in_short(plan: Plan) -> list[str]:
-    return [_line(step) for step in _all_steps(plan.steps)]
+    return [_line(step) for step in _all_steps(plan.steps, {})]
 
 
 def _line(step: PlanStep) -> str:
@@ -143,20 +146,21 @@ def _line(step: PlanStep) -> str:
     return line if len(line) <= _LONGEST_LINE else line[: _LONGEST_LINE - 1] + "…"
 
 
-def _waiting(step: PlanStep, until: datetime | None) -> schemas.Waiting:
-    signal = step.parameters.get("event") if step.kind is StepKind.WAIT else None
-    kind: Literal["manual", "time", "signal", "effect"] = "effect"
+def _waiting(step: PlanStep, result: StepResult | None, until: datetime | None) -> schemas.Waiting:
+    """A step that waits. What its turn had to decide (`result`) wins over what the plan says of it."""
+    decided = result.output if result is not None and isinstance(result.output, Mapping) else {}
     if step.kind is StepKind.MANUAL:
-        kind = "manual"
-    elif step.kind is StepKind.WAIT:
-        kind = "time" if signal is None else "signal"
-    manual = kind == "manual"
+        parameters = decided.get("parameters", step.parameters)
+        return schemas.Waiting(
+            kind="manual",
+            step=step.path,
+            name=step.name,
+            until=until,
+            instructions=str(parameters.get("instructions") or step.action),
+            form=None if step.form is None else dict(step.form),
+        )
+    signal = decided.get("event", step.parameters.get("event")) if step.kind is StepKind.WAIT else None
+    kind: Literal["time", "signal", "effect"] = "time" if step.kind is StepKind.WAIT else "effect"
     return schemas.Waiting(
-        kind=kind,
-        step=step.path,
-        name=step.name,
-        until=until,
-        signal=signal,
-        instructions=str(step.parameters.get("instructions") or step.action) if manual else None,
-        form=dict(step.form) if manual and step.form is not None else None,
+        kind=kind if signal is None else "signal", step=step.path, name=step.name, until=until, signal=signal
     )
