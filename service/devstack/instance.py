@@ -60,7 +60,8 @@ class Passwords:
     @classmethod
     def generate(cls) -> Passwords:
         """New random passwords that need no quoting in URLs, SQL or configuration files."""
-        return cls(*(secrets.token_hex(16) for _ in range(4)), payload_key=secrets.token_hex(32))
+        superuser, owner, login, redis = (secrets.token_hex(16) for _ in range(4))
+        return cls(superuser, owner, login, redis, payload_key=secrets.token_hex(32))
 
 
 SEED_PASSWORDS = Passwords(superuser="postgres", owner="postgres", login="postgres", redis="redis")
