@@ -152,6 +152,7 @@ def _compiler(variables: Mapping[str, str]) -> BuildPackSet:
     """Documents to a pack set, with the operator's values in endpoints."""
 
     def build(domain: Mapping[str, Any], tenant: Mapping[str, Any], versions: PackVersions) -> PackSet:
-        return build_pack_set(parse_domain_pack(domain, variables), parse_tenant_pack(tenant), versions)
+        read = parse_domain_pack(domain, variables)
+        return build_pack_set(read, parse_tenant_pack(tenant, variables=variables), versions)
 
     return build

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from service.domain.pack_suites import CaseResult
-from service.domain.packs import Fault, PackInvalidError, parse_tenant_pack
+from service.domain.packs import Fault, PackInvalidError
 from service.domain.packs.activations import scheduled
 from service.domain.packs.documents import PackDocument, PackKind
 from service.engine.pack_history import HistoryEntry, history_of, version_before
@@ -87,7 +87,7 @@ class PackLife:
             if given.kind is PackKind.DOMAIN:
                 return given.located(self.pairs.domain(given.document).warnings)
             domain, _ = self.pairs.domain_for(given.document)
-            return given.located(parse_tenant_pack(given.document, domain).warnings)
+            return given.located(self.pairs.tenant(given.document, domain).warnings)
         except PackInvalidError as error:
             raise PackInvalidError(given.kind.value, given.located(error.faults)) from error
 

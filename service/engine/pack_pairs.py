@@ -88,14 +88,14 @@ class Pairs:
         if key.kind is PackKind.DOMAIN:
             tenant_document, tenant_version = self._tenant_for(key.name, other, at)
             domain = self.domain(document)
-            tenant = None if tenant_document is None else parse_tenant_pack(tenant_document)
+            tenant = None if tenant_document is None else self.tenant(tenant_document)
             return Pair(domain, version, tenant, tenant_version)
         found, domain_version = self.domain_for(document, other, at)
         if found is None:
             raise NotPossibleError(
                 f"domain pack {domain_named_by(document)!r}, which the tenant pack names, is not stored; load it first"
             )
-        return Pair(found, domain_version, parse_tenant_pack(document), version)
+        return Pair(found, domain_version, self.tenant(document), version)
 
     def schedule(self) -> Schedule:
         """What is in force now or later."""
@@ -114,6 +114,10 @@ class Pairs:
     def domain(self, document: Json) -> DomainPack:
         """A domain pack read with the operator's variables, and with anything for those that have no value."""
         return parse_domain_pack(document, {**placeholders(document), **self._variables})
+
+    def tenant(self, document: Json, domain: DomainPack | None = None) -> TenantPack:
+        """A tenant pack read likewise, against its domain pack if that is given."""
+        return parse_tenant_pack(document, domain, {**placeholders(document), **self._variables})
 
     def domain_for(
         self, tenant_document: Json, version: int | None = None, at: datetime | None = None
@@ -140,7 +144,9 @@ def lenient_build(variables: Mapping[str, str]) -> BuildPackSet:
 
     def build(domain: Json, tenant: Json, versions: PackVersions) -> PackSet:
         read = parse_domain_pack(domain, {**placeholders(domain), **variables})
-        return build_pack_set(read, parse_tenant_pack(tenant), versions)
+        return build_pack_set(
+            read, parse_tenant_pack(tenant, variables={**placeholders(tenant), **variables}), versions
+        )
 
     return build
 

@@ -9,7 +9,6 @@ from pydantic import Field
 from service.domain.events import EventType
 from service.domain.packs.parts import Part, SeverityName
 
-
 EventName = Annotated[EventType, Field(strict=False)]
 
 

@@ -265,7 +265,8 @@ def test_a_condition_written_as_an_object_is_the_cel_it_stands_for(condition: di
 
 @pytest.mark.parametrize(
     "condition",
-    [{}, {"field": 1}, {"field": "a", "operator": "near", "value": 1}, {"any": []}, {"all": [1]}, {"field": "a", "x": 1},
+    [{}, {"field": 1}, {"field": "a", "operator": "near", "value": 1}, {"any": []}, {"all": [1]},
+     {"field": "a", "x": 1},
      {"field": "a", "value": {}}, {"field": "a", "operator": "in", "value": 1}],
 )  # fmt: skip
 def test_an_object_that_is_no_condition_says_why(condition: dict[str, Any]) -> None:
