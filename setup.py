@@ -8,6 +8,6 @@ setup(
     description="Business exceptions, accepted once and resolved: never lost, never twice, never out of order",
     python_requires=">=3.11",
     packages=find_packages(include=["service", "service.*", "tasks", "tasks.*"]),
-    package_data={"service": ["**/*.html", "**/*.json", "**/*.xml"]},
+    package_data={"service": ["**/*.html", "**/*.json", "**/*.xml", "**/*.yaml"]},
     entry_points={"console_scripts": ["sentinai = service.cli:main"]},
 )

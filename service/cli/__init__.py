@@ -19,7 +19,7 @@ COMMANDS = {
     "relay": "Publish the event log to Kafka.",
     "tenants": "Create and list tenants.",
     "keys": "Create, list and revoke API keys.",
-    "packs": "Validate, test, load and activate packs.",
+    "packs": "Write, check, test, compare, backtest and activate packs.",
     "exceptions": "Inspect exceptions and decide about them.",
     "ledger": "Print the conservation ledger.",
     "transport": "Look at the queues in Kafka, and operate them.",
