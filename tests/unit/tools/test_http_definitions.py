@@ -37,6 +37,8 @@ class Listener:
     status: int = 200
     body: bytes = b"{}"
     headers: dict[str, str] = field(default_factory=dict)
+    cut: bool = False
+    """Break the connection off instead of answering."""
     seen: list[Seen] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -72,6 +74,9 @@ class Listener:
     async def _serve(self, request: web.Request) -> web.Response:
         body = await request.read()
         self.seen.append(Seen(request.method, request.raw_path, dict(request.query), dict(request.headers), body))
+        if self.cut:
+            assert request.transport is not None
+            request.transport.abort()
         return web.Response(status=self.status, body=self.body, headers=self.headers)
 
 
@@ -121,6 +126,19 @@ def test_a_get_with_a_path_has_no_body(listener: Listener, client: HttpToolClien
     }
     assert result_of(client, a_call(definition, {"id": "7"})).answer is Answer.CONFIRMED
     assert (listener.seen[0].path, listener.seen[0].body) == ("/7", b"")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "GET", "DELETE"])
+def test_a_call_that_is_cut_off_is_sent_once_whatever_its_method(
+    listener: Listener, client: HttpToolClient, method: str
+) -> None:
+    # given a connection that is kept open, and a tool that then breaks it off after it was asked
+    assert result_of(client, a_call({"endpoint": listener.url}, key="before")).answer is Answer.CONFIRMED
+    listener.cut = True
+    # when it is called, then the tool sees the key once
+    result = result_of(client, a_call({"endpoint": listener.url, "method": method}, key="cut"))
+    assert [seen.headers["Idempotency-Key"] for seen in listener.seen] == ["before", "cut"]
+    assert result.answer is Answer.UNANSWERED
 
 
 @pytest.mark.parametrize("value", ["", "..", "."])
