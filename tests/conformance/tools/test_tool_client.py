@@ -11,6 +11,7 @@ import pytest
 from service.domain.plans import ToolCall
 from service.tools import Answer, EgressGuard, HttpToolClient, PreparedCall, ToolClient, ToolResult
 from service.tools.answers import Reply
+from service.tools.limits import CallLimits, CallSlots
 from service.tools.recording import NoAnswerError, NoConnectionError, RecordingToolClient
 from tests.conformance.tools.scripted_server import NO_ANSWER, NO_CONNECTION, Behaviour, ScriptedServer
 
@@ -49,7 +50,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     with ScriptedServer() as server, socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         closed_origin = f"127.0.0.1:{closed.getsockname()[1]}"
-        client = HttpToolClient(8, EgressGuard([server.origin, closed_origin]))
+        client = HttpToolClient(CallSlots(CallLimits.alike(8)), EgressGuard([server.origin, closed_origin]))
         batched = request.param == "http in batches"
         yield Bench(client, server.script, f"http://{server.origin}", f"http://{closed_origin}", batched)
         client.close()

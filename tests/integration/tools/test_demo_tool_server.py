@@ -13,11 +13,12 @@ import pytest
 
 from service.domain.plans import ToolCall
 from service.tools import Answer, EgressGuard, HttpToolClient, PreparedCall
+from service.tools.limits import CallLimits, CallSlots
 
 
 @pytest.fixture
 def client(tool_server_url: str) -> Iterator[HttpToolClient]:
-    client = HttpToolClient(8, EgressGuard([urlsplit(tool_server_url).netloc]))
+    client = HttpToolClient(CallSlots(CallLimits.alike(8)), EgressGuard([urlsplit(tool_server_url).netloc]))
     yield client
     client.close()
 

@@ -14,6 +14,7 @@ import pytest
 from service.domain.plans import ToolCall
 from service.tools import Answer, EgressGuard, HttpToolClient, PreparedCall, ToolResult
 from service.tools.answers import OUTPUT_LIMIT_BYTES, Reply
+from service.tools.limits import CallLimits, CallSlots
 from tests.conformance.tools.scripted_server import ScriptedServer
 
 CONCURRENCY = 4
@@ -27,7 +28,7 @@ def server() -> Iterator[ScriptedServer]:
 
 @pytest.fixture
 def client(server: ScriptedServer) -> Iterator[HttpToolClient]:
-    client = HttpToolClient(CONCURRENCY, EgressGuard([server.origin]))
+    client = HttpToolClient(CallSlots(CallLimits.alike(CONCURRENCY)), EgressGuard([server.origin]))
     yield client
     client.close()
 
@@ -104,7 +105,7 @@ def test_a_host_that_does_not_accept_was_not_called() -> None:
             filler.setblocking(False)
             filler.connect_ex(listener.getsockname())
         origin = f"127.0.0.1:{listener.getsockname()[1]}"
-        client = waiting.enter_context(closing(HttpToolClient(1, EgressGuard([origin]))))
+        client = waiting.enter_context(closing(HttpToolClient(CallSlots(CallLimits.alike(1)), EgressGuard([origin]))))
         call = PreparedCall("k1", "A", ToolCall("settle", f"http://{origin}/x", {}, timeout_seconds=0.5))
         # when it is called, then it may be called again, for no request went out
         assert all_results(client, [call])["k1"].answer is Answer.TRANSIENT
@@ -137,7 +138,7 @@ def test_a_large_answer_is_not_read_to_its_end(server: ScriptedServer, client: H
 
 
 def test_what_the_guard_refuses_is_not_called(server: ScriptedServer) -> None:
-    client = HttpToolClient(CONCURRENCY, EgressGuard())
+    client = HttpToolClient(CallSlots(CallLimits.alike(CONCURRENCY)), EgressGuard())
     result = all_results(client, [a_call(server, "k1")])["k1"]
     assert result.answer is Answer.PERMANENT
     assert f"add {server.origin} to SENTINAI_EGRESS_ALLOW" in (result.error or "")
