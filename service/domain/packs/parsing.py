@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from service.domain.packs import checks
 from service.domain.packs.checks import NOWHERE, Surroundings
 from service.domain.packs.documents import PackDocument, PackKind
-from service.domain.packs.faults import Fault, PackInvalidError
+from service.domain.packs.faults import Fault, PackInvalidError, path_of
 from service.domain.packs.forms import form_faults
 from service.domain.packs.models import DomainPack, TenantPack
 from service.domain.packs.normalisation import Normalised, normalise
@@ -18,6 +18,9 @@ from service.domain.packs.parts import Part
 from service.domain.packs.variables import resolve_endpoints
 
 _P = TypeVar("_P", bound=Part)
+
+_FOR_EDITORS = path_of(("$schema",))
+"""Where a pack says which schema its editor should use: no key of the format, and not odd either."""
 
 
 def parse_domain_pack(document: Mapping[str, Any], variables: Mapping[str, str] | None = None) -> DomainPack:
@@ -79,5 +82,6 @@ def _told(check: Any, document: Any) -> list[Fault]:
 
 
 def _with_warnings(pack: _P, warnings: Iterable[Fault], normal: Normalised) -> _P:
-    pack._warnings = (*normal.warnings, *normal.at_origin((*checks.unknown_keys(pack), *warnings)))
+    unknown = [fault for fault in checks.unknown_keys(pack) if fault.path != _FOR_EDITORS]
+    pack._warnings = (*normal.warnings, *normal.at_origin((*unknown, *warnings)))
     return pack

@@ -87,7 +87,10 @@ def _is_endpoint(url: str) -> str:
     return url
 
 
-ConditionText = Annotated[str, AfterValidator(is_condition)]
+CONDITION_FORMAT = "cel"
+"""How JSON Schemas mark the places of conditions."""
+
+ConditionText = Annotated[str, AfterValidator(is_condition), Field(json_schema_extra={"format": CONDITION_FORMAT})]
 """A CEL expression over the variables of `service.domain.conditions.VARIABLES`."""
 
 PayloadPath = Annotated[str, AfterValidator(_is_path)]
