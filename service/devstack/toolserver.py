@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from service.devstack.tool_behaviour import NORMAL, Behaviour, Desk, Verdict, merged
 from service.devstack.tool_calls import Call, CallLog, Outcome
+from service.devstack.webhook_receiver import WebhookReceivers
 
 CAPACITY = 1_000_000
 LARGEST_BODY = 64 * 1024 * 1024
@@ -54,6 +55,7 @@ class ToolServer:
                 web.delete("/behaviours/{name}", _answering(self._reset_behaviour)),
                 web.delete("/behaviours", _answering(self._reset_behaviours)),
                 web.get("/healthz", _answering(self._health)),
+                *WebhookReceivers(self._log, self._clock).routes(),
             ]
         )
         return application
@@ -71,9 +73,10 @@ class ToolServer:
         if behaviour.delaySeconds:
             await asyncio.sleep(behaviour.delaySeconds)
         verdict, number = self._work(behaviour, tool, key, tenant, digest, batched=False)
+        echo = {"headers": dict(request.headers)} if behaviour.echoHeaders else {}
         if verdict.status >= 400:
-            return _json({"status": "failed", "tool": tool, "error": _error(verdict)}, verdict.status)
-        return _json({"status": "ok", "tool": tool, "reference": f"{tool}-{number}"})
+            return _json({"status": "failed", "tool": tool, "error": _error(verdict), **echo}, verdict.status)
+        return _json({"status": "ok", "tool": tool, "reference": f"{tool}-{number}", **echo})
 
     async def _call_batch(self, request: web.Request) -> web.Response:
         items = _items(_object(await request.read(), "the body"))
