@@ -18,11 +18,10 @@ from tasks.policies import POLICIES
 
 
 def give_up_exhausted(pipeline: Pipeline, stage: Stage, retries: Sequence[Retry]) -> list[Retry]:
-    """Dead-letter what has no attempt left; the rest."""
+    """End what has no attempt left, as its plan says or by a dead letter; the rest, and what goes on after it."""
     exhausted = [retry for retry in retries if _exhausted(stage, retry)]
-    if exhausted:
-        pipeline.give_up(stage, exhausted)
-    return [retry for retry in retries if retry not in exhausted]
+    onward = pipeline.give_up(stage, exhausted) if exhausted else []
+    return [retry for retry in retries if retry not in exhausted] + onward
 
 
 def split_off(app: Celery, pipeline: Pipeline, stage: Stage, retries: Sequence[Retry]) -> None:

@@ -8,8 +8,7 @@ meanwhile, for they may arrive in several threads.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from threading import Lock
 from typing import Any
@@ -52,20 +51,20 @@ class Course:
 
     def outstanding(self) -> frozenset[str]:
         """Paths of all calls that are neither answered nor given up."""
+        if not (self.under_way or self.parked or self.queue):
+            return _NONE
         return frozenset((*self.under_way, *self.parked, *(step.path for step in self.queue)))
 
-    @contextmanager
-    def tried(self) -> Iterator[None]:
-        """Answers are handled under the lock; where that fails they can be handled once more, for all is as before."""
-        with self.lock:
-            sets = (self.queue.copy(), set(self.under_way), set(self.parked))
-            rest = (self.reference, self.record, self.retry, self.hold, self.failure)
-            try:
-                yield
-            except BaseException:
-                self.queue, self.under_way, self.parked = sets
-                self.reference, self.record, self.retry, self.hold, self.failure = rest
-                raise
+    def saved(self) -> tuple[Any, ...]:
+        """What `restore` takes, so that answers whose transaction failed can be handled once more."""
+        sets = (self.queue.copy(), set(self.under_way), set(self.parked))
+        return (*sets, self.reference, self.record, self.retry, self.hold, self.failure)
+
+    def restore(self, saved: tuple[Any, ...]) -> None:
+        """Be again as at that time."""
+        self.queue, self.under_way, self.parked, self.reference, self.record, self.retry, self.hold, self.failure = (
+            saved
+        )
 
     def put_aside(self, path: str, hold: Hold) -> None:
         """Let a call wait outside of the worker; of several, the one that is due first counts."""
@@ -115,6 +114,7 @@ class Draft:
 
     def add(self, part: str, row: dict[str, Any]) -> None:
         """Add a row to one of the decision's lists."""
+        row["id"] = self.course.record.exception_id
         self.rows.setdefault(part, []).append(row)
 
     def take(self, reached: Advance) -> None:
@@ -143,10 +143,11 @@ class Draft:
         decision |= self.rows
         encode_steps(decision, self.course.plan_id, self.steps, self.in_ledger)
         if self.timers:
-            decision["timers"] = encode_timers(self.course.plan_id, self.timers)
+            decision["timers"] = encode_timers(decision["id"], self.course.plan_id, self.timers)
         return decision
 
 
+_NONE: frozenset[str] = frozenset()
 _REQUESTED = EventType.TOOL_EXECUTION_REQUESTED
 _CHANGES = tuple(item.name for item in fields(Changes))
 

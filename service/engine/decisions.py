@@ -38,7 +38,7 @@ def encode(
     if outcome.plan is not None:
         plan = plan_id(record.exception_id, record.sequence)
         asked = outcome.approval is not None
-        shown = {"plan_id": plan, "document": to_document(outcome.plan)}
+        shown = {"id": record.exception_id, "plan_id": plan, "document": to_document(outcome.plan)}
         decision["plans"] = [shown | {"plan_hash": plan_hash(outcome.plan)} if asked else shown]
     if plan is not None:
         encode_steps(decision, plan, outcome.steps)
@@ -46,7 +46,7 @@ def encode(
         if effects:
             decision["effects"] = effects
     if outcome.timers:
-        decision["timers"] = encode_timers(plan, outcome.timers)
+        decision["timers"] = encode_timers(record.exception_id, plan, outcome.timers)
     if outcome.approval is not None:
         decision["approval"] = _approval(record, outcome)
     return decision
@@ -81,20 +81,25 @@ def encode_steps(
         return
     rows = decision["steps"] = []
     for path, step in last.items():
-        row = {"plan_id": plan, "path": path, "state": step.state, "error": step.error, "by": step.by}
+        row = {"id": decision["id"], "plan_id": plan, "path": path, "state": step.state}
+        if step.error is not None:
+            row["error"] = step.error
+        if step.by is not None:
+            row["by"] = step.by
         if step.number:
             row["number"] = step.number
         if step.output is not None and path not in in_ledger:
             row["output"], large = stored(step.output, uuid5(plan, f"result:{path}:{decision['sequence']}"))
             if large is not None:
-                decision.setdefault("answers", []).append(large)
+                decision.setdefault("answers", []).append(large | {"id": decision["id"]})
         rows.append(row)
 
 
-def encode_timers(plan: UUID | None, timers: Iterable[Timer]) -> list[dict[str, Any]]:
+def encode_timers(exception_id: UUID, plan: UUID | None, timers: Iterable[Timer]) -> list[dict[str, Any]]:
     """Timers as rows; of one set twice the last counts."""
     last = {(timer.kind, timer.step): timer.due_at for timer in timers}
-    return [{"kind": kind, "step": step, "plan_id": plan, "due_at": due} for (kind, step), due in last.items()]
+    own = {"id": exception_id, "plan_id": plan}
+    return [own | {"kind": kind, "step": step, "due_at": due} for (kind, step), due in last.items()]
 
 
 def _ruled(record: ExceptionRecord, plan: UUID, outcome: Outcome) -> list[dict[str, Any]]:
@@ -108,7 +113,9 @@ def _ruled(record: ExceptionRecord, plan: UUID, outcome: Outcome) -> list[dict[s
     taken = next((step for step in outcome.steps if step.path == said), None)
     if taken is None or verdict not in _VERDICTS:
         return []
-    return [{"key": effect_key(plan, said), "state": _VERDICTS[verdict], "error": taken.error}]
+    return [
+        {"id": record.exception_id, "key": effect_key(plan, said), "state": _VERDICTS[verdict], "error": taken.error}
+    ]
 
 
 def _approval(record: ExceptionRecord, outcome: Outcome) -> dict[str, Any]:

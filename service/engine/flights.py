@@ -9,8 +9,7 @@ final counts most, then a call to be repeated, then what the plan says. Nothing 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -99,8 +98,9 @@ class Turn:
             course.under_way.discard(flight.step.path)
             with _faults_of(course):
                 self._answered(draft, flight, result)
-        with _faults_of(course):
-            self._call_due(draft)
+        if course.queue:
+            with _faults_of(course):
+                self._call_due(draft)
         self._close(draft)
 
     def give_up(
@@ -217,7 +217,8 @@ class Turn:
         if large is not None:
             draft.add("results", large)
         # A plan that came further starts its next step with all its tries.
-        course.reference = replace(course.reference, attempt=0)
+        if course.reference.attempt:
+            course.reference = replace(course.reference, attempt=0)
         if reached is not None:
             self._go_on(draft, reached)
 
@@ -296,18 +297,29 @@ class Turn:
         draft.add("sends", sent | {"lease_until": lease_until(call, self.now)})
 
 
-@contextmanager
-def _faults_of(course: Course) -> Iterator[None]:
+class _faults_of:
     """What fails about one exception is its own failure; even a fault of ours must not hold up its batch."""
-    try:
-        yield
-    except PermanentError as error:
+
+    __slots__ = ("_course",)
+
+    def __init__(self, course: Course) -> None:
+        self._course = course
+
+    def __enter__(self) -> None:
+        """Nothing has failed yet."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        """Note a failure; whether it ends here."""
+        if error is None:
+            return False
+        if isinstance(error, TransientError) or not isinstance(error, Exception):
+            return False
+        course = self._course
+        if not isinstance(error, PermanentError):
+            log.error("the tool stage failed on exception %s", course.reference.exception_id, exc_info=error)
+            error = StageFaultError(error)
         course.failure = course.failure or error
-    except TransientError:
-        raise
-    except Exception as error:
-        log.exception("the tool stage failed on exception %s", course.reference.exception_id)
-        course.failure = course.failure or StageFaultError(error)
+        return True
 
 
 def _call_failed(step: PlanStep, cause: str) -> NewEvent:

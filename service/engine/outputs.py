@@ -60,6 +60,8 @@ def read_whole(
     A tool's answer is kept with its effect only; it is put among the outputs here. Costs no statement unless an
     output is large.
     """
+    if not effects and not any(row.record.step_results for row in rows.values()):
+        return dict(rows), {}
     filled = {
         key: _with_answers(row, effects[key]) if key in effects and row.record.step_results else row
         for key, row in rows.items()

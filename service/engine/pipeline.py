@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from service.domain.exceptions import Stage
 from service.engine.batch import Batch
 from service.engine.failures import Failure, as_dead_letters, error_class
-from service.engine.results import EarlyError, Retry, StageResult
+from service.engine.results import EarlyError, PlanGoesOnError, Retry, StageResult
 from service.engine.runner import StageRunner
 from service.engine.tool_stage import ToolStageRunner
 from service.persistence.stages import StageRepository
@@ -78,11 +78,18 @@ class Pipeline:
         with unit_of_work(self._engine, tenants) as transaction:
             StageRepository(transaction).record_retries(stage, rows, now)
 
-    def give_up(self, stage: Stage, retries: Sequence[Retry]) -> None:
-        """Dead-letter exceptions whose attempts are used up."""
-        failures = [Failure(retry.reference, retry.error) for retry in retries]
-        with unit_of_work(self._engine, {f.reference.tenant_id for f in failures}) as transaction:
-            StageRepository(transaction).dead_letter(stage, as_dead_letters(failures), self._clock())
+    def give_up(self, stage: Stage, retries: Sequence[Retry]) -> list[Retry]:
+        """End the tries of exceptions whose attempts are used up: they are dead-lettered, or their plan goes on.
+
+        Those whose plan says what follows a failed call have to come back at once: they are returned.
+        """
+        calls = [retry for retry in retries if stage is Stage.TOOL and retry.step is not None]
+        onward = self._tools.give_up(calls) if calls else ()
+        failures = [Failure(retry.reference, retry.error) for retry in retries if retry not in calls]
+        if failures:
+            with unit_of_work(self._engine, {f.reference.tenant_id for f in failures}) as transaction:
+                StageRepository(transaction).dead_letter(stage, as_dead_letters(failures), self._clock())
+        return [Retry(reference, PlanGoesOnError(reference), due_in_seconds=0.0) for reference in onward]
 
     def close(self) -> None:
         """Give back connections."""

@@ -17,6 +17,10 @@ class EarlyError(TransientError):
         )
 
 
+class PlanGoesOnError(EarlyError):
+    """A call was given up and the plan says what follows: not a failed attempt, only another delivery."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """One exception that failed for now; `due_in_seconds` None leaves the delay to the backoff."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -69,17 +68,27 @@ class Turns:
     def land(self, landed: Sequence[tuple[Flight, ToolResult]]) -> Applied:
         """Write answers down together with what follows from them."""
         turn = Turn(self._clock(), self._admission.gate())
-        courses: dict[UUID, tuple[Course, list[tuple[Flight, ToolResult]]]] = {}
+        courses: dict[int, tuple[Course, list[tuple[Flight, ToolResult]]]] = {}
         for flight, result in landed:
             course = flight.course
-            courses.setdefault(course.reference.exception_id, (course, []))[1].append((flight, result))
-        with ExitStack() as locks:
-            # In one order, so that two threads whose answers belong to the same exceptions cannot wait for each other.
-            for _, (course, answers) in sorted(courses.items()):
-                locks.enter_context(course.tried())
+            courses.setdefault(course.reference.exception_id.int, (course, []))[1].append((flight, result))
+        # In one order, so that two threads whose answers belong to the same exceptions cannot wait for each other.
+        ordered = [courses[key] for key in sorted(courses)]
+        for course, _ in ordered:
+            course.lock.acquire()
+        saved = [course.saved() for course, _ in ordered]
+        try:
+            for course, answers in ordered:
                 turn.land(course, answers)
             with unit_of_work(self._engine, {flight.reference.tenant_id for flight, _ in landed}) as transaction:
                 return self._apply(transaction, turn)
+        except BaseException:
+            for (course, _), before in zip(ordered, saved, strict=True):
+                course.restore(before)
+            raise
+        finally:
+            for course, _ in ordered:
+                course.lock.release()
 
     def give_up(self, retries: Sequence[Retry]) -> Applied:
         """End the tries of calls: what each plan says on failure follows, else the exception is dead-lettered."""
@@ -120,6 +129,8 @@ class Turns:
         except BaseException:
             self._admission.withdrawn(flight.key for flight in flights)
             raise
+        if not stale:
+            return Applied(tuple(flights), tuple(turn.retries), tuple(turn.onward))
         self._admission.withdrawn(flight.key for flight in flights if flight.reference.exception_id in stale)
         return Applied(
             tuple(flight for flight in flights if flight.reference.exception_id not in stale),
@@ -132,7 +143,9 @@ def _written(transaction: Transaction, turn: Turn) -> set[UUID]:
     """Write a turn; the exceptions with a decision that did not move."""
     repository = StageRepository(transaction)
     moved = repository.apply(Stage.TOOL, turn.decisions, turn.now) if turn.decisions else []
-    stale = {decision["id"] for decision in turn.decisions} - {m.exception_id for m in moved}
+    stale: set[UUID] = set()
+    if len(moved) < len(turn.decisions):
+        stale = {decision["id"] for decision in turn.decisions} - {m.exception_id for m in moved}
     failures = [failure for failure in turn.failures if failure.reference.exception_id not in stale]
     if failures:
         repository.dead_letter(Stage.TOOL, as_dead_letters(failures), turn.now)

@@ -147,13 +147,13 @@ class StageRepository:
 def _divided(
     decisions: Sequence[Mapping[str, Any]],
 ) -> tuple[list[Mapping[str, Any]], dict[str, list[dict[str, Any]]]]:
-    """Decisions without their lists of rows, and those rows by part, each with its exception's id."""
+    """Decisions without their lists of rows, and those rows by part."""
     moves: list[Mapping[str, Any]] = []
     parts: dict[str, list[dict[str, Any]]] = {}
     for decision in decisions:
         present = sql.PARTS.keys() & decision.keys()
         for name in present:
-            parts.setdefault(name, []).extend({"id": decision["id"], **row} for row in decision[name])
+            parts.setdefault(name, []).extend(decision[name])
         moves.append({key: value for key, value in decision.items() if key not in present} if present else decision)
     return moves, {name: parts[name] for name in sql.PARTS if parts.get(name)}
 
