@@ -75,8 +75,8 @@ def _compare(
     comparison: Comparison,
 ) -> None:
     for past in load_past(transaction, tenant_id, ids):
-        if past.record.status in IN_FLIGHT:
-            comparison.skip("inFlight")
+        if past.record.status in IN_FLIGHT and past.record.stage < Stage.TOOL:
+            comparison.skip("beingDecided")
         elif past.decided_at is None and past.failed is None:
             comparison.skip("notDecided")
         else:

@@ -119,9 +119,7 @@ class Desk:
         """Take late parcels in, in one transaction."""
         ids = [new_id() for _ in payloads]
         items = [
-            NewException(
-                str(one), LANE, str(uuid4()), "warehouse", dict(payload), exception_type="late"
-            )
+            NewException(str(one), LANE, str(uuid4()), "warehouse", dict(payload), exception_type="late")
             for one, payload in zip(ids, payloads, strict=True)
         ]
         with unit_of_work(self.engine, [self.tenant_id]) as transaction:
