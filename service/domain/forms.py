@@ -9,10 +9,12 @@ from typing import Any
 
 import orjson
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
+from jsonschema.exceptions import SchemaError, ValidationError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
+
+from service.domain.packs.faults import Fault, path_of
 
 LARGEST_FORM = 20_000
 """Bytes of a form's JSON."""
@@ -44,18 +46,16 @@ def form_faults(form: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
             yield path, f"there is no {reference}"
 
 
-def answer_faults(form: Mapping[str, Any], answer: Any) -> list[str]:
-    """What is wrong with an answer, each with its place; empty: nothing. The values themselves are not told."""
+def answer_faults(form: Mapping[str, Any], answer: Any, root: str) -> list[Fault]:
+    """What is wrong with an answer, each with its place below `root`; empty: nothing. Values are not repeated."""
     errors = _validator(orjson.dumps(form, option=orjson.OPT_SORT_KEYS)).iter_errors(answer)
     try:
-        found = list(islice(errors, _MOST_FAULTS))
+        found = [fault for error in islice(errors, _MOST_FAULTS) for fault in _faults(error, root)]
     except RecursionError:
-        return ["output: the form refers to itself without end"]
-    return sorted(
-        f"{'.'.join(('output', *map(str, error.absolute_path)))}: "
-        f"{_in_words(str(error.validator), error.validator_value, error.message)}"
-        for error in found
-    )
+        return [Fault(root, "cannot be checked: the form refers to itself without end")]
+    except Unresolvable:
+        return [Fault(root, "cannot be checked: the form refers to a schema that is not there")]
+    return sorted(found, key=lambda fault: fault.path)
 
 
 @lru_cache(maxsize=256)
@@ -64,11 +64,44 @@ def _validator(form: bytes) -> Draft202012Validator:
     return Draft202012Validator(orjson.loads(form), registry=registry)
 
 
-def _in_words(rule: str, expected: Any, message: str) -> str:
+def _faults(error: ValidationError, root: str) -> Iterator[Fault]:
+    place, rule, wanted = tuple(error.absolute_path), str(error.validator), error.validator_value
+    given: Any = error.instance
+    if rule == "additionalProperties" and wanted is False:
+        for name in sorted(set(given) - set(_properties(error))):
+            yield Fault(path_of((*place, name), root), "is not known here")
+    elif rule == "required":
+        yield Fault(path_of((*place, _missing(error)), root), "is required")
+    else:
+        yield Fault(path_of(place, root), _in_words(rule, wanted))
+
+
+def _properties(error: ValidationError) -> Mapping[str, Any]:
+    schema: Any = error.schema
+    known: Mapping[str, Any] = schema.get("properties", {})
+    return known
+
+
+def _missing(error: ValidationError) -> str:
+    """The member that this error is about: the validator makes one error for each that is missing."""
+    wanted: Any = error.validator_value
+    given: Any = error.instance
+    return str(next(name for name in wanted if name not in given and error.message.startswith(repr(name))))
+
+
+def _in_words(rule: str, wanted: Any) -> str:
     """A fault without the value that has it: answers may hold what not everybody may see."""
-    if rule in ("required", "additionalProperties", "dependentRequired"):
-        return message
-    return f"does not meet {rule} {orjson.dumps(expected).decode()[:200]}"
+    match rule:
+        case "type":
+            return f"must be of type {wanted if isinstance(wanted, str) else ' or '.join(wanted)}"
+        case "enum":
+            return f"must be one of {', '.join(map(repr, wanted))}"
+        case "const":
+            return f"must be {wanted!r}"
+        case _ if isinstance(wanted, str | int | float):
+            return f"must keep to {rule} {wanted}"
+        case _:
+            return f"does not keep to the form's {rule}"
 
 
 def _references(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:

@@ -12,12 +12,12 @@ from flask import Blueprint, Response
 
 from service.api.auth import Role
 from service.api.context import caller_with, exception_id_of
-from service.api.forms import answer_faults
 from service.api.inputs import Asked, Locked, body_as, take
 from service.api.problems import CONFLICT, INVALID, NOT_FOUND, ProblemError
 from service.api.schemas import EffectResolution, StepCompletion
 from service.domain.events import EventType
 from service.domain.exceptions import InputType, Status
+from service.domain.forms import answer_faults
 from service.domain.packs.faults import Fault
 from service.domain.plans import PlanStep
 from service.domain.waiting import for_a_person
@@ -36,7 +36,9 @@ def complete(identifier: str, step: str) -> Response:
     caller = caller_with(Role.OPERATOR)
     body = body_as(StepCompletion)
     place = {"step": step, **_top_level(step)}
-    data = {**place, **body.model_dump(exclude_none=True, exclude_unset=True)}
+    data = {**place, **body.model_dump(exclude={"answer"}, exclude_none=True)}
+    if "answer" in body.model_fields_set:
+        data["output"] = body.answer
     _check_size("answer", body.answer)
     shown = {**place, "by": caller.name}
     asked = Asked(InputType.STEP_COMPLETED, EventType.STEP_COMPLETION_REQUESTED, data, shown)
@@ -44,7 +46,7 @@ def complete(identifier: str, step: str) -> Response:
     def act(locked: Locked) -> int:
         locked.be_in(Status.PENDING_STEP, Status.WAITING)
         waiting = _waiting_step(_plan(locked), step)
-        faults = answer_faults(waiting.form, body.answer) if waiting.form is not None else []
+        faults = answer_faults(waiting.form, body.answer, "answer") if waiting.form is not None else []
         if faults:
             raise ProblemError(INVALID, f"the answer does not fit the form of step {step}; see errors", faults)
         return locked.append(asked)

@@ -89,7 +89,7 @@ def _completed(record: ExceptionRecord, packs: PackSet, now: datetime) -> Outcom
     plan, step = _waiting_step(record, data)
     answer = packs.redactor.redact_foreign(data.get("output"), record.raw_payload)
     if step.form is not None:
-        faults = answer_faults(step.form, data.get("output"))
+        faults = answer_faults(step.form, data.get("output"), "output")
         if faults:
             raise PayloadInvalidError([f"step {step.path} ({step.name}): {fault}" for fault in faults])
     turn = _turn(record, packs, now, plan)

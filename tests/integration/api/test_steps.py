@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from service.domain.plans import Plan, PlanStep, StepKind
+from service.domain.plans import Block, Plan, PlanStep, StepKind
 from tests.integration.api.situations import by_hand, call, waits_in_plan
 from tests.integration.api.world import Caller, Tenant, World, refused
 
@@ -216,5 +216,28 @@ def test_completing_a_step_whose_call_is_unknown_says_that_it_was_done(
     assert world.outbox(tenant, exception_id)[1:] == [(2, 3, True)]
 
 
-def test_several_steps_may_wait_at_once(world: World, tenant: Tenant, operator: Caller) -> None:
-    pytest.skip("written when groups are")
+def test_several_steps_wait_at_once_and_each_is_completed_by_its_path(
+    world: World, tenant: Tenant, operator: Caller
+) -> None:
+    # given a plan that asks two people for the same, one for each item of a list
+    exception_id = operator.accepted()
+    look = PlanStep(1, "look", StepKind.MANUAL, "look at it", path="2[*].1")
+    each = {"items": ["a", "b", "c"], "max": 100, "parallel": True}
+    loop = PlanStep(2, "all of them", StepKind.GROUP, "foreach", each, blocks=(Block(None, (look,)),))
+    plan = Plan("for-each", (PlanStep(1, "first", StepKind.MANUAL, "begin"), loop))
+    waits_in_plan(world, tenant, exception_id, plan, steps={"1": "done", "2[1].1": "done"})
+    # then it shows who is waited for
+    found = operator.get(f"/exceptions/{exception_id}").json
+    assert [waiting["step"] for waiting in found["waitingFor"]] == ["2[0].1", "2[2].1"]
+    assert [(step["path"], step["state"]) for step in found["plan"]["steps"]] == [
+        ("1", "completed"), ("2", "ahead"), ("2[0].1", "current"), ("2[1].1", "completed"), ("2[2].1", "current"),
+    ]  # fmt: skip
+    # and what is done, or is no item, cannot be completed
+    for path in ("2[1].1", "2[3].1", "2[*].1", "2.1"):
+        answer = operator.post(f"/exceptions/{exception_id}/steps/{quote(path, safe='')}/complete")
+        assert "step 2[0].1 and step 2[2].1" in refused(answer, 409, "conflict")["detail"]
+    # when one of them is
+    answer = operator.post(f"/exceptions/{exception_id}/steps/{quote('2[2].1', safe='')}/complete")
+    # then the playbook gets to know which
+    assert answer.status_code == 202, answer.text
+    assert operator.timeline(exception_id)[-1]["data"] == {"step": "2[2].1", "stepOrder": 2, "by": "the operator"}
