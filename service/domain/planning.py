@@ -12,13 +12,14 @@ from datetime import datetime
 from typing import Any
 
 from service.domain import templates
-from service.domain.conditions import Situation, Verdict
+from service.domain.conditions import Condition, Situation, Verdict
 from service.domain.deferred import LATER, written
 from service.domain.errors import TemplateUnresolvedError, ToolNotApprovedError
 from service.domain.exceptions import ExceptionRecord, Json, Severity
 from service.domain.packs.compiled import PackSet
 from service.domain.packs.compiled_steps import CompiledBlock, CompiledStep
 from service.domain.packs.naming import UNKNOWN_TYPE
+from service.domain.packs.notify import notify_call
 from service.domain.packs.playbook_index import CompiledPlaybook
 from service.domain.packs.tool_calls import tool_call
 from service.domain.plans import Block, Plan, PlanStep, StepKind, ToolCall
@@ -51,19 +52,24 @@ def make_plan(record: ExceptionRecord, packs: PackSet, now: datetime) -> Planned
     type_name = record.exception_type or UNKNOWN_TYPE
     severity = record.severity or Severity.MEDIUM
     deadline = record.deadline_at or packs.deadline(record.received_at, severity)
-    playbook = packs.playbooks.choose(severity, packs.situation(record, now, type_name, severity, deadline, None))
+
+    def situation(reads: frozenset[str] | None = None) -> Situation:
+        return packs.situation(record, now, type_name, severity, deadline, reads)
+
+    playbook = packs.playbooks.choose(type_name, severity, situation)
     if playbook is None:
         return NoPlan(f"no playbook is for {type_name} of severity {severity}")
-    situation = packs.situation(record, now, type_name, severity, deadline, playbook.reads)
-    planned = plan_for(playbook, record, packs, situation)
+    planned = plan_for(playbook, record, packs, situation(playbook.reads) if playbook.asks else None)
     if not planned.plan.steps:
         return NoPlan(f"no step of playbook {playbook.name!r} applies: the conditions left all of them out")
     return planned
 
 
-def plan_for(playbook: CompiledPlaybook, record: ExceptionRecord, packs: PackSet, situation: Situation) -> Planned:
-    """Freeze a playbook for one exception. Raises what `make_plan` raises."""
-    freezing = _Freezing(situation, _Views(record, packs.redactor))
+def plan_for(
+    playbook: CompiledPlaybook, record: ExceptionRecord, packs: PackSet, situation: Situation | None
+) -> Planned:
+    """Freeze a playbook for one exception; `situation` None: it has no conditions. Raises what `make_plan` raises."""
+    freezing = _Freezing(situation, _Views(record, packs.redactor, playbook.shows))
     steps = freezing.steps(playbook.steps, "")
     plan = Plan(playbook.name, steps, record.sequence if freezing.sensitive else None)
     return Planned(plan, tuple(freezing.left_out), playbook.path)
@@ -80,11 +86,17 @@ def resolved_call(step: PlanStep, record: ExceptionRecord, packs: PackSet) -> To
     return Resolver(record, packs, record.plan, record.step_results).call(step)
 
 
+_MADE_LATER = (StepKind.GROUP, StepKind.EXTERNAL)
+
+
 class _Views:
     """What templates of one exception may read; one view for each set of fields to mask."""
 
-    def __init__(self, record: ExceptionRecord, redactor: Redactor) -> None:
+    def __init__(self, record: ExceptionRecord, redactor: Redactor, keys: frozenset[str] | None) -> None:
+        """`keys`: those of the payload that the templates name; None: they may show all of it."""
+        payload = record.raw_payload
         self._record = record
+        self._payload = payload if keys is None else {key: payload[key] for key in keys if key in payload}
         self.redactor = redactor
         self._views: dict[Any, dict[str, Any]] = {}
 
@@ -92,7 +104,7 @@ class _Views:
         """The exception with the redactor's fields masked."""
         view = self._views.get(redactor.key)
         if view is None:
-            payload = redactor.redact(self._record.raw_payload).view
+            payload = redactor.redact(self._payload).view
             view = self._views[redactor.key] = templates.view_of(self._record, payload)
         return view
 
@@ -101,7 +113,7 @@ class _Views:
 class _Freezing:
     """One playbook being frozen for one exception."""
 
-    situation: Situation
+    situation: Situation | None
     views: _Views
     left_out: list[int | str] = field(default_factory=list)
     sensitive: bool = False
@@ -122,11 +134,15 @@ class _Freezing:
         return tuple(frozen)
 
     def _applies(self, step: CompiledStep) -> bool:
-        return step.condition is None or step.later or step.condition.judge(self.situation) is Verdict.MATCHES
+        return step.condition is None or step.later or self._matches(step.condition)
+
+    def _matches(self, condition: Condition) -> bool:
+        assert self.situation is not None
+        return condition.judge(self.situation) is Verdict.MATCHES
 
     def _step(self, step: CompiledStep, path: str) -> PlanStep | None:
         """The step as the plan has it; None for a group without steps."""
-        if step.call is None and step.parameters.__class__ is templates.Constant and step.kind is not StepKind.GROUP:
+        if step.parameters.__class__ is templates.Constant and step.kind not in _MADE_LATER:
             return self._plan_step(step, path, step.parameters.value, None, False)
         if step.kind is StepKind.GROUP:
             blocks = self._blocks(step, path)
@@ -139,6 +155,8 @@ class _Freezing:
         call = step.call
         if call is None:
             parameters, later = self._parameters(step)
+            if step.action == "notify":
+                return self._plan_step(step, path, {}, notify_call(parameters), later)
             return self._plan_step(step, path, parameters, None, later)
         if call.refusal is not None:
             raise ToolNotApprovedError(step.path, call.name, call.refusal)
@@ -203,7 +221,7 @@ class _Freezing:
         return tuple(arms) if any(arm.steps for arm in arms) else ()
 
     def _reachable(self, block: CompiledBlock) -> bool:
-        return block.condition is None or block.later or block.condition.judge(self.situation) is Verdict.MATCHES
+        return block.condition is None or block.later or self._matches(block.condition)
 
     def _parameters(self, step: CompiledStep) -> tuple[Mapping[str, Any], bool]:
         """Values with what is known put in, and whether something is left for later."""

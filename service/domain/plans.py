@@ -230,6 +230,8 @@ _STEP_DEFAULTS = {
     "form": None,
     "deferred": False,
 }
+_PLAIN_KEYS = 5
+"""Keys that every step's document has; most have only those and their call."""
 _CALL_FIELDS = tuple(name for name in ToolCall.__slots__ if name not in ("kind", "options", "max_concurrency"))
 _KINDS = {kind.value: kind for kind in StepKind}
 
@@ -275,6 +277,15 @@ def _call_document(call: ToolCall) -> dict[str, Any]:
 def _step(document: Mapping[str, Any]) -> PlanStep:
     call = document.get("toolCall")
     undo = document.get("compensation")
+    if len(document) == _PLAIN_KEYS + (call is not None):
+        return PlanStep(
+            document["order"],
+            document["name"],
+            _KINDS[document["kind"]],
+            document["action"],
+            document["parameters"],
+            None if call is None else ToolCall(**call),
+        )
     return PlanStep(
         order=document["order"],
         name=document["name"],

@@ -164,6 +164,27 @@ def conditions_of(steps: Iterable[CompiledStep]) -> Iterator[Condition]:
             yield from conditions_of(block.steps)
 
 
+def keys_shown(steps: Iterable[CompiledStep]) -> frozenset[str] | None:
+    """The payload's top-level keys that the templates name; None: some show all of it."""
+    keys: frozenset[str] = frozenset()
+    for step in _all_within(steps):
+        for placeholder in templates.placeholders(step.parameters):
+            if placeholder.scope == "exception" and placeholder.path[0] == "rawPayload":
+                if len(placeholder.path) == 1:
+                    return None
+                keys |= {placeholder.path[1]}
+    return keys
+
+
+def _all_within(steps: Iterable[CompiledStep]) -> Iterator[CompiledStep]:
+    for step in steps:
+        yield step
+        if step.compensation is not None:
+            yield step.compensation
+        for block in step.blocks:
+            yield from _all_within(block.steps)
+
+
 def _within(steps: Iterable[StepBase]) -> Iterator[StepBase]:
     for step in steps:
         yield step

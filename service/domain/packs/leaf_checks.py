@@ -12,6 +12,7 @@ from service.domain.exceptions import Status
 from service.domain.forms import form_faults
 from service.domain.packs.entities import is_of_type
 from service.domain.packs.faults import Fault, path_of
+from service.domain.packs.notify import notify_faults, notify_keys
 from service.domain.packs.playbooks import ActionType, ForeachStep, LeafStep, ProseStep, StepBase, WaitStep
 from service.domain.packs.step_references import LATER_NAMES
 from service.domain.packs.tools import ToolSignature
@@ -57,8 +58,9 @@ def leaf_warnings(path: str, step: StepBase, tools: Tools | None, sensitive: fro
         yield Fault(f"{path}.onFailure", "this step is carried out by the pipeline itself; it has no effect")
     if not isinstance(step, LeafStep):
         return
-    known = _KNOWN_PARAMS.get(step.action_type)
-    for key in step.params.keys() - known if known is not None else ():
+    notifies = step.action_type is ActionType.NOTIFY
+    known = notify_keys(step.params.get("channel")) if notifies else _KNOWN_PARAMS.get(step.action_type, frozenset())
+    for key in step.params.keys() - known:
         yield Fault(path_of((key,), f"{path}.params"), f"{step.action_type} knows no {key!r}; it has no effect")
     if step.action_type is ActionType.CALL_TOOL and tools is not None:
         yield from _call_warnings(path, step, tools, sensitive)
@@ -142,7 +144,9 @@ def _params_faults(path: str, step: LeafStep, tools: Tools | None) -> Iterator[F
                 for place, fault in form_faults(step.params["form"]):
                     yield Fault(path_of(place, f"{path}.params.form"), fault)
         case ActionType.NOTIFY:
-            yield from _template_faults(f"{path}.params", step.params)
+            yield from notify_faults(f"{path}.params", step.params)
+            for key, value in step.params.items():
+                yield from _template_faults(path_of((key,), f"{path}.params"), value)
 
 
 def _text_faults(path: str, step: LeafStep, name: str) -> Iterator[Fault]:

@@ -7,12 +7,12 @@ The first one that matches the exception's type and severity is taken.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from service.domain.conditions import Situation, keys_read
 from service.domain.exceptions import Severity
-from service.domain.packs.compiled_steps import CompiledStep, StepCompiler, conditions_of
+from service.domain.packs.compiled_steps import CompiledStep, StepCompiler, conditions_of, keys_shown
 from service.domain.packs.guardrails import EffectiveGuardrails
 from service.domain.packs.models import DomainPack, TenantPack
 from service.domain.packs.naming import normal_name
@@ -32,18 +32,22 @@ class CompiledPlaybook:
     steps: tuple[CompiledStep, ...]
     reads: frozenset[str] | None
     """What its steps' conditions read of the payload when a plan is made."""
+    asks: bool
+    """Some condition is asked when a plan is made."""
+    shows: frozenset[str] | None
+    """The payload's keys that its templates name; None: they may show all of it."""
     sla_below: float | None = None
     """Minutes: fewer than these are left until the deadline."""
     tags: frozenset[str] = frozenset()
     """Policy tags that the exception has to have."""
 
-    def applies(self, severity: Severity, situation: Situation) -> bool:
+    def applies(self, severity: Severity, situation: Callable[[], Situation]) -> bool:
         """Whether an exception of its type is its business."""
         if severity not in self.severities:
             return False
-        if self.sla_below is not None and not situation.sla_minutes_remaining < self.sla_below:
+        if self.sla_below is not None and not situation().sla_minutes_remaining < self.sla_below:
             return False
-        return not self.tags or self.tags.issubset(situation.policy_tags)
+        return not self.tags or self.tags.issubset(situation().policy_tags)
 
     def is_for_type(self, name: str) -> bool:
         """Whether exceptions of a type are its business."""
@@ -75,9 +79,8 @@ class PlaybookIndex:
         by_type = {name: tuple(p for p in playbooks if p.is_for_type(name)) for name in set(types.values())}
         return cls(playbooks, by_type)
 
-    def choose(self, severity: Severity, situation: Situation) -> CompiledPlaybook | None:
+    def choose(self, type_name: str, severity: Severity, situation: Callable[[], Situation]) -> CompiledPlaybook | None:
         """The playbook for an exception; None: there is none. Raises ConditionFailedError, of a rule for tags."""
-        type_name = situation.exception_type
         candidates = self._by_type.get(type_name)
         if candidates is None:
             candidates = tuple(playbook for playbook in self._all if playbook.is_for_type(type_name))
@@ -106,6 +109,8 @@ class _Compiler:
                 severities=_severities(match.severity, match.severity_in),
                 steps=steps,
                 reads=keys_read(conditions_of(steps)),
+                asks=any(True for _ in conditions_of(steps)),
+                shows=keys_shown(steps),
                 sla_below=match.sla_minutes_remaining_lt,
                 tags=frozenset(match.policy_tags or ()),
             )
