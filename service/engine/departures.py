@@ -14,6 +14,7 @@ from threading import Lock, Thread
 from service.engine.course import Flight
 from service.tools.answers import unanswered
 from service.tools.calls import PreparedCall, ToolClient, ToolResult
+from service.tools.egress import rules_of
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +58,9 @@ def depart(client: ToolClient, flights: Sequence[Flight], mailbox: Mailbox) -> D
 
 
 def prepared(flight: Flight) -> PreparedCall:
-    """The flight's call, as clients and the admission take it."""
-    return PreparedCall(flight.key, flight.reference.tenant_id, flight.call)
+    """The flight's call as clients take it, with its tenant's rules of where tools may be called."""
+    rules = rules_of(flight.course.packs.tenant)
+    return PreparedCall(flight.key, flight.reference.tenant_id, flight.call, rules)
 
 
 def _receive(client: ToolClient, departure: Departure) -> None:
