@@ -80,6 +80,7 @@ def domain_warnings(document: Json) -> Iterator[Fault]:
         for key in _object(_object(case).get("expectedOutput")).keys() - set(EXPECTABLE):
             here = path_of(("testSuites", index, "expectedOutput", str(key)))
             yield Fault(here, "cannot be expected; the case will fail")
+    yield from _policy_warnings(document)
     yield from _guardrail_warnings("guardrails", document.get("guardrails"), around)
     yield from _playbook_warnings("playbooks", document, around)
 
@@ -102,6 +103,7 @@ def tenant_faults(document: Json, around: Surroundings) -> Iterator[Fault]:
 
 def tenant_warnings(document: Json, around: Surroundings) -> Iterator[Fault]:
     """What a tenant pack says in vain."""
+    yield from _policy_warnings(document)
     for index, tool in enumerate(_list(document.get("approvedTools"))):
         if around.tools is not None and tool not in around.tools:
             yield Fault(f"approvedTools[{index}]", f"the domain has no tool {tool!r}")
@@ -121,6 +123,11 @@ def tenant_warnings(document: Json, around: Surroundings) -> Iterator[Fault]:
     yield from rule_warnings(document, around.types)
     yield from _guardrail_warnings("customGuardrails", document.get("customGuardrails"), around)
     yield from _playbook_warnings("customPlaybooks", document, around)
+
+
+def _policy_warnings(document: Json) -> Iterator[Fault]:
+    for index in range(len(_list(document.get("notificationPolicies")))):
+        yield Fault(f"notificationPolicies[{index}]", "nobody is told by it yet: put a step `notify` into the playbook")
 
 
 def unknown_keys(part: Part, path: str = "") -> Iterator[Fault]:

@@ -119,3 +119,9 @@ def test_a_notification_is_a_call_with_the_ledgers_key() -> None:
 )
 def test_what_is_wrong_with_a_notification_is_told_when_the_pack_is_read(params: dict[str, Any], path: str) -> None:
     assert path in [fault.path for fault in notify_faults("p", params)]
+
+
+def test_a_policy_that_tells_nobody_is_warned_of() -> None:
+    policy = {"on": ["ExceptionEscalated"], "channel": "email", "params": {}}
+    pack = parse_domain_pack({"domainName": "D", "notificationPolicies": [policy]})
+    assert [warning.path for warning in pack.warnings] == ["notificationPolicies[0]"]
