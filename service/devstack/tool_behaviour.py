@@ -26,6 +26,8 @@ class Behaviour(BaseModel):
     """Never answer."""
     idempotent: bool = False
     """Answer a repeated key as before, without a second effect."""
+    echoHeaders: bool = False
+    """Repeat the request's headers in the answer, also in a refusal, as careless tools do."""
 
 
 NORMAL = Behaviour()
