@@ -132,6 +132,7 @@ class TestCase(_Out):
     path: str
     name: str
     passed: bool
+    rules_with_absent_fields: list[str] = Field(default=[], description="They did not match for want of a field.")
     mismatches: list[Mismatch]
 
 

@@ -6,7 +6,8 @@ decided. Nothing is bent for a case: one that expects what the pack does not say
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +18,7 @@ from service.domain.exceptions import ExceptionRecord, Input, InputType, Json, P
 from service.domain.packs import DomainPack, PackSet, TenantPack, build_pack_set
 from service.domain.packs.models import EXPECTABLE, SuiteCase, SuiteInput
 
+_TRIAGED = ("exceptionType", "severity", "confidence", "by", "inferredBy", "rulesWithAbsentFields")
 _NOBODY = UUID(int=0)
 
 
@@ -42,6 +44,16 @@ class CaseResult:
     def passed(self) -> bool:
         """Whether everything was as expected."""
         return not self.mismatches
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Rules that did not match because they refer to a field that this case does not have."""
+        return tuple(self.actual.get("rulesWithAbsentFields", ()))
+
+
+def absent_counts(results: Iterable[CaseResult]) -> dict[str, int]:
+    """How many cases each rule did not match for want of a field, most first."""
+    return dict(Counter(rule for result in results for rule in result.absent).most_common())
 
 
 def run_suites(domain: DomainPack, now: datetime, tenant: TenantPack | None = None) -> tuple[CaseResult, ...]:
@@ -78,7 +90,8 @@ def _decided(record: ExceptionRecord, packs: PackSet, now: datetime) -> dict[str
         "error": None if run.error is None else str(run.error),
         "exceptionType": run.record.exception_type,
     }
-    actual |= {key: run.triage[key] for key in ("exceptionType", "severity", "confidence", "by") if key in run.triage}
+    actual |= {key: run.triage[key] for key in _TRIAGED if key in run.triage}
+    actual["policyTags"] = run.triage.get("policyTags", [])
     if run.decision is not None:
         actual["decision"] = run.decision
     if run.plan is not None or run.error is None:

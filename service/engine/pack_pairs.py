@@ -19,6 +19,7 @@ from service.domain.packs import (
 )
 from service.domain.packs.activations import in_force
 from service.domain.packs.documents import PackDocument, PackKind
+from service.domain.packs.documents import domain_named_by as domain_named
 from service.domain.packs.parts import VARIABLE
 from service.engine.packs import BuildPackSet
 from service.errors import PermanentError
@@ -153,7 +154,7 @@ def lenient_build(variables: Mapping[str, str]) -> BuildPackSet:
 
 def domain_named_by(document: Json) -> str:
     """The domain that a pack is of, in either spelling of the key."""
-    return str(document.get("domainName", document.get("domain_name", "")))
+    return domain_named(document) or ""
 
 
 def placeholders(document: Json) -> dict[str, str]:
@@ -178,6 +179,7 @@ def case_of(result: CaseResult) -> dict[str, Any]:
         "path": result.path,
         "name": result.name,
         "passed": result.passed,
+        "rulesWithAbsentFields": list(result.absent),
         "mismatches": [
             {"key": miss.key, "expected": miss.expected, "actual": miss.actual} for miss in result.mismatches
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,6 +76,9 @@ def test(pack: str, tenant_file: Path | None, version: int | None, as_json: bool
             for miss in case["mismatches"]:
                 click.echo(f"        {miss['key']}: expected {miss['expected']!r}, the pack says {miss['actual']!r}")
         click.echo(f"{sum(case['passed'] for case in cases)} of {len(cases)} cases pass")
+        absent = Counter(rule for case in cases for rule in case.get("rulesWithAbsentFields", ()))
+        for rule, number in absent.most_common():
+            click.echo(f"        {rule} did not match for want of a field in {number} of {len(cases)} cases")
     if not all(case["passed"] for case in cases):
         raise SystemExit(1)
 

@@ -33,7 +33,7 @@ class PackDocument:
     @property
     def domain_name(self) -> str | None:
         """The domain it names, in whichever spelling."""
-        return _named(self.document, ("domainname", "domain"))
+        return domain_named_by(self.document)
 
     @property
     def tenant_id(self) -> str | None:
@@ -68,6 +68,11 @@ def read_document(text: str, name: str = "") -> PackDocument:
 def kind_of(document: Mapping[str, Any]) -> PackKind:
     """A pack that names its tenant is a tenant's, in either spelling."""
     return PackKind.DOMAIN if _named(document, ("tenantid", "tenant")) is None else PackKind.TENANT
+
+
+def domain_named_by(document: Mapping[str, Any]) -> str | None:
+    """The domain that a pack is of, in whichever spelling."""
+    return _named(document, ("domainname", "domain"))
 
 
 def _named(document: Mapping[str, Any], names: Sequence[str]) -> str | None:

@@ -135,8 +135,8 @@ def _cases_of(shaping: Shaping, name: Any, suite: Any, place: str) -> Iterator[t
         for other in sorted(suite.keys() - {key, "name", "suite"}):
             shaping.warn(path_of((str(other),), place), "this key of a suite has no effect")
         cases, place = suite[key], path_of((str(key),), place)
-    if not isinstance(cases, list):
-        yield cases, place
+    elif name is None or not isinstance(suite, list):
+        yield suite, place
         return
     for index, case in enumerate(cases):
         named = isinstance(case, Mapping) and name

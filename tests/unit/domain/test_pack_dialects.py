@@ -165,7 +165,7 @@ def test_a_tenant_pack_in_another_dialect() -> None:
         },
         domain,
     )
-    assert tenant.warnings == ()
+    assert [fault.path for fault in tenant.warnings] == ["notifications[0]"]
     assert tenant.model_dump(mode="json", exclude_unset=True) == {
         "tenantId": "ACME",
         "domainName": "Deliveries",
