@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -88,6 +89,22 @@ def test_calls_to_a_broken_tool_stop_and_go_on_once_it_works(product: Product) -
     for exception_id in broken:
         assert client.wait_settled(exception_id, 90)["status"] == "RESOLVED"
     assert _worked_twice(product, tenant) == []
+
+
+def test_an_ending_worker_waits_for_calls_that_outlived_their_batch(product: Product) -> None:
+    # given a call that is under way after its batch has ended
+    tenant = new_tenant(product.system, adjust=_hanging_tool)
+    client = product.client(tenant)
+    _behave(product, {"delaySeconds": 5})
+    exception_id = client.post(sample("transient", orderId="ORD-LAST", simulate={}))
+    wait_for(lambda: _calls_under_way(product, tenant) == 1)
+    # when the worker is told to end, and has ended
+    (worker,) = product.fleet.alive("worker")
+    worker.popen.send_signal(signal.SIGTERM)
+    worker.popen.wait(timeout=60)
+    _behave(product, None)
+    # then the answer was waited for and written down
+    assert client.get(exception_id)["status"] == "RESOLVED"
 
 
 def _hanging_tool(pack: dict[str, Any]) -> None:
