@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from service.domain.events import EventType, NewEvent
 from service.domain.identifiers import effect_key
 from service.domain.packs import PackSet
 from service.domain.planning import resolved_call
 from service.domain.plans import PlanStep
+from service.domain.progress.events import call_failed
 from service.domain.stages import Advance, CallResult, advance, after_call, after_failure, after_unknown
 from service.domain.stages.tool import PlanMissingError
 from service.engine.batch import Reference
@@ -88,7 +88,7 @@ class Turn:
         if draft is not None:
             course = draft.course
             with _faults_of(course):
-                self._go_on(draft, advance(course.record, course.packs, course.plan_id, self.now))
+                self._go_on(draft, self._advanced(course))
             self._close(draft)
 
     def land(self, course: Course, landed: Sequence[tuple[Flight, ToolResult]]) -> None:
@@ -115,7 +115,7 @@ class Turn:
         if draft is None:
             return
         course = draft.course
-        due = advance(course.record, packs, course.plan_id, self.now).calls
+        due = self._advanced(course).calls
         step = next((call for call in due if call.path == retry.step), None)
         course.parked |= {call.path for call in due if call is not step}
         reached = None if step is None else self._after_failure(draft, step, str(retry.error))
@@ -130,6 +130,11 @@ class Turn:
         elif draft.finished is None:
             self.onward.append(replace(retry.reference, attempt=0))
         self._write(draft)
+
+    def _advanced(self, course: Course) -> Advance:
+        sent = (effect for effect in course.effects.values() if effect.state == "sent")
+        paths = frozenset(effect.step for effect in sent if effect.plan_id == course.plan_id)
+        return advance(course.record, course.packs, course.plan_id, self.now, paths)
 
     def _close(self, draft: Draft) -> None:
         """Say what is written, and what becomes of an exception of which nothing is under way any more."""
@@ -182,7 +187,7 @@ class Turn:
             self._confirmed(draft, flight, result, settle)
         elif result.answer is Answer.TRANSIENT:
             settle["state"] = "intent"
-            draft.events.append(_call_failed(flight.step, cause))
+            draft.events.append(call_failed(flight.step, cause))
             draft.course.parked.add(flight.step.path)
             error = ToolUnavailableError(cause)
             retry = Retry(
@@ -191,7 +196,6 @@ class Turn:
             draft.course.recall(retry)
         elif result.answer is Answer.PERMANENT:
             settle["state"] = "failed"
-            draft.events.append(_call_failed(flight.step, cause))
             self._failed(draft, flight.step, ToolRefusedError(cause))
         elif result.answer is Answer.NOT_SENT:
             settle["state"] = "intent"
@@ -226,6 +230,7 @@ class Turn:
         """Go on after a call that will not be repeated, as the plan says; else the exception is given up."""
         reached = self._after_failure(draft, step, str(error))
         if reached is None:
+            draft.events.append(call_failed(step, str(error)))
             draft.course.parked.add(step.path)
             draft.course.failure = draft.course.failure or error
         else:
@@ -320,9 +325,3 @@ class _faults_of:
             error = StageFaultError(error)
         course.failure = course.failure or error
         return True
-
-
-def _call_failed(step: PlanStep, cause: str) -> NewEvent:
-    assert step.tool_call is not None
-    data: dict[str, Any] = {"tool": step.tool_call.tool, "stepOrder": step.order, "error": cause}
-    return NewEvent(EventType.TOOL_EXECUTION_FAILED, data)
