@@ -21,6 +21,7 @@ from service.api.views import (
     documentation,
     intake,
     operations,
+    pack_formats,
     packs,
     payload,
     reading,
@@ -45,7 +46,19 @@ def build_app(settings: Settings | None = None) -> Flask:
     problems.register(app)
     app.before_request(_name_request)
     app.after_request(_finish)
-    for view in (intake, actions, approvals, steps, payload, reading, operations, packs, backtests, documentation):
+    for view in (
+        intake,
+        actions,
+        approvals,
+        steps,
+        payload,
+        reading,
+        operations,
+        packs,
+        backtests,
+        pack_formats,
+        documentation,
+    ):
         app.register_blueprint(view.blueprint)
     return app
 

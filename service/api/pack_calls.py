@@ -131,6 +131,12 @@ CALLS: Mapping[str, Mapping[str, Call]] = {
             refusals=(problems.FORBIDDEN,),
         )
     },
+    "/schemas/domain-pack.json": {
+        "get": Call("getDomainPackSchema", "The JSON Schema of domain packs, for editors.", 200, None, open=True)
+    },
+    "/schemas/tenant-pack.json": {
+        "get": Call("getTenantPackSchema", "The JSON Schema of tenant packs, for editors.", 200, None, open=True)
+    },
     **_calls("DomainPack", "/packs/domain/{name}"),
     **_calls("TenantPack", "/packs/tenant"),
 }

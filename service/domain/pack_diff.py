@@ -143,16 +143,21 @@ def _parts(key: str, before: Any, after: Any) -> Iterator[PartChange]:
     what = PARTS.get(key)
     if _text(before) == _text(after):
         return
-    if what is None:
-        yield PartChange(key, "", "added" if before is None else "removed" if after is None else "changed")
-    elif isinstance(before, list) or isinstance(after, list):
+    if what is not None and _are(list, before, after):
         yield from _list_parts(what, before or [], after or [])
-    else:
+    elif what is not None and _are(dict, before, after):
         old, new = before or {}, after or {}
         for name in sorted({*old, *new}):
-            if _text(old.get(name)) != _text(new.get(name)):
+            if name not in old or name not in new or _text(old[name]) != _text(new[name]):
                 kind = "added" if name not in old else "removed" if name not in new else "changed"
                 yield PartChange(what, str(name), kind)
+    else:
+        yield PartChange(key, "", "added" if before is None else "removed" if after is None else "changed")
+
+
+def _are(kind: type, before: Any, after: Any) -> bool:
+    """Both are of a kind, or one is and the other is not there."""
+    return all(one is None or isinstance(one, kind) for one in (before, after))
 
 
 def _list_parts(what: str, before: Sequence[Any], after: Sequence[Any]) -> Iterator[PartChange]:

@@ -7,8 +7,11 @@ from importlib import resources
 from pathlib import Path
 
 import click
+import orjson
 
 from service.cli.administration import json_option, print_json
+from service.domain.packs.documents import PackKind
+from service.domain.packs.schemas import pack_schema
 from service.errors import PermanentError
 
 _DOMAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
@@ -41,8 +44,8 @@ def _plain(pattern: re.Pattern[str], what: str, value: str) -> str:
 def new(folder: Path, domain: str, tenant: str, as_json: bool) -> None:
     """Write a commented domain pack and tenant pack, with a suite that passes, into an empty FOLDER.
 
-    Asks nothing and needs no installation. The folder is made if it is not there; a folder that has something in it
-    is left as it is (exit code 1).
+    The formats' JSON Schemas are put beside them, for editors. Asks nothing and needs no installation. The folder is
+    made if it is not there; a folder that has something in it is left as it is (exit code 1).
     """
     _plain(_DOMAIN, "domain", domain)
     _plain(_TENANT, "tenant", tenant)
@@ -54,8 +57,12 @@ def new(folder: Path, domain: str, tenant: str, as_json: bool) -> None:
         text = (_TEMPLATES / template).read_text("utf-8")
         (folder / name).write_text(text.replace("DOMAIN_NAME", domain).replace("TENANT_ID", tenant), "utf-8")
         written.append(str(folder / name))
+    for kind in PackKind:
+        schema = folder / "schemas" / f"{kind.value}-pack.json"
+        schema.parent.mkdir(exist_ok=True)
+        schema.write_bytes(orjson.dumps(pack_schema(kind), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     if as_json:
-        print_json({"files": written})
+        print_json({"files": written, "schemas": str(folder / "schemas")})
         return
     for path in written:
         click.echo(path)
