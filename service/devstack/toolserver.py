@@ -73,7 +73,8 @@ class ToolServer:
         if behaviour.delaySeconds:
             await asyncio.sleep(behaviour.delaySeconds)
         verdict, number = self._work(behaviour, tool, key, tenant, digest, batched=False)
-        echo = {"headers": {str(name): value for name, value in request.headers.items()}} if behaviour.echoHeaders else {}
+        headers = {str(name): value for name, value in request.headers.items()}
+        echo = {"headers": headers} if behaviour.echoHeaders else {}
         if verdict.status >= 400:
             return _json({"status": "failed", "tool": tool, "error": _error(verdict), **echo}, verdict.status)
         return _json({"status": "ok", "tool": tool, "reference": f"{tool}-{number}", **echo})
