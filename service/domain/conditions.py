@@ -21,7 +21,7 @@ from typing import Any
 
 import cel
 
-from service.domain.conjuncts import payload_keys, required_types
+from service.domain.conjuncts import compared_keys, payload_keys, required_types
 from service.domain.errors import ConditionFailedError
 from service.domain.exceptions import ExceptionRecord
 
@@ -88,7 +88,17 @@ class Verdict(Enum):
 class Situation:
     """One exception as conditions see it; the CEL context is built when it is first needed, and once."""
 
-    __slots__ = ("_context", "_deadline_at", "_further", "_now", "_reads", "_record", "_severity", "_tags", "exception_type")
+    __slots__ = (
+        "_context",
+        "_deadline_at",
+        "_further",
+        "_now",
+        "_reads",
+        "_record",
+        "_severity",
+        "_tags",
+        "exception_type",
+    )
 
     def __init__(
         self,
@@ -123,6 +133,10 @@ class Situation:
         if callable(self._tags):
             self._tags = self._tags()
         return self._tags
+
+    def present(self, keys: frozenset[str]) -> frozenset[str]:
+        """Those of the payload's top-level keys that are there."""
+        return frozenset(key for key in self._record.raw_payload if key in keys)
 
     @property
     def sla_minutes_remaining(self) -> float:
@@ -166,6 +180,8 @@ class Condition:
     """The type is all it asks for."""
     reads: frozenset[str] | None
     """The payload's top-level keys that it can read; None: it may look at the payload as a whole."""
+    compares: frozenset[str] = frozenset()
+    """Keys of which one has to be there, else it is absent for sure; empty: that cannot be told."""
 
     def judge(self, situation: Situation) -> Verdict:
         """Evaluate over one exception. Raises ConditionFailedError."""
@@ -197,7 +213,7 @@ def compile_condition(source: str, path: str) -> Condition:
     except ValueError as error:
         raise ValueError(f"not a CEL expression: {_syntax_fault(error)}") from error
     demand = required_types(source)
-    return Condition(path, source, program, demand.types, demand.alone, payload_keys(source))
+    return Condition(path, source, program, demand.types, demand.alone, payload_keys(source), compared_keys(source))
 
 
 def keys_read(conditions: Iterable[Condition]) -> frozenset[str] | None:

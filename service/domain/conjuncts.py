@@ -17,6 +17,11 @@ _EQUAL = re.compile(
 )
 _ONE_OF = re.compile(r"exceptionType\s+in\s*\[(?P<list>[^\[\]]*)\]")
 _STRING_LIST = re.compile(r"\s*(?:'[^'\n]*'|\"[^\"\n]*\")(?:\s*,\s*(?:'[^'\n]*'|\"[^\"\n]*\"))*\s*")
+_LITERAL = r"(?:'[^'\n]*'|\"[^\"\n]*\"|-?\d+(?:\.\d+)?|true|false|null)"
+_COMPARED = re.compile(
+    r"rawPayload\.(?P<key>[A-Za-z_]\w*)(?:\.[A-Za-z_]\w*)*\s*"
+    rf"(?:(?:==|!=|<=|>=|<|>)\s*{_LITERAL}|in\s*\[\s*{_LITERAL}(?:\s*,\s*{_LITERAL})*\s*\])"
+)
 _PAYLOAD = re.compile(r"\brawPayload\b(?:\s*\.\s*(?P<key>[A-Za-z_]\w*)(?!\w)(?P<call>\s*\()?)?")
 
 
@@ -38,6 +43,17 @@ def required_types(source: str) -> Demand:
     if not demands:
         return NO_DEMAND
     return Demand(frozenset.intersection(*demands), alone=len(demands) == len(conjuncts))
+
+
+def compared_keys(source: str) -> frozenset[str]:
+    """The top-level keys of rawPayload that a condition compares with constants, one or more in each conjunct.
+
+    Where none of them is there, the condition has nothing to go by: each of its conjuncts, but for those that ask
+    for the type, refers to an absent field. Empty: that cannot be told for sure.
+    """
+    conjuncts = [conjunct for conjunct in _conjuncts(source) if _types_named(conjunct) is None]
+    found = [_COMPARED.fullmatch(conjunct) for conjunct in conjuncts]
+    return frozenset(match["key"] for match in found if match is not None) if all(found) else frozenset()
 
 
 def payload_keys(source: str) -> frozenset[str] | None:

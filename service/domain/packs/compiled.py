@@ -17,8 +17,9 @@ from service.domain.packs.checks import Surroundings, tenant_faults
 from service.domain.packs.detection import DetectionRules
 from service.domain.packs.faults import PackInvalidError
 from service.domain.packs.guardrails import EffectiveGuardrails
-from service.domain.packs.models import DEFAULT_MINUTES_TO_RESOLVE, DomainPack, NotificationPolicy, TenantPack
+from service.domain.packs.models import DEFAULT_MINUTES_TO_RESOLVE, DomainPack, TenantPack
 from service.domain.packs.naming import normal_name
+from service.domain.packs.notifications import NotificationPolicy
 from service.domain.packs.playbook_index import PlaybookIndex
 from service.domain.packs.policy_tags import PolicyTags
 from service.domain.packs.relations import KnownEntity, known_entities

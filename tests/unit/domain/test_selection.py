@@ -19,6 +19,10 @@ _SOURCES = st.sampled_from(
         "rawPayload.x == 1",
         "rawPayload.x == 2 // two",
         "rawPayload.absent == 1",
+        "rawPayload.absent == 1 && rawPayload.x == 1",
+        "exceptionType == 'LATE' && rawPayload.absent.deep < 3 && rawPayload.gone in ['a', 'b']",
+        "rawPayload.absent == 1 || rawPayload.x == 1",
+        "rawPayload.x > 5 && rawPayload.text == 'a'",
         "has(rawPayload.x) && rawPayload.x > 5",
         "rawPayload.text == ') ? 0 : ('",
         "rawPayload.x > 'one'",
@@ -48,6 +52,27 @@ def _one_by_one(conditions: list[Condition], situation: Situation) -> Selected:
         if verdict is Verdict.ABSENT:
             absent.append(position)
     return Selected(None, tuple(absent))
+
+
+@given(sources=st.lists(_SOURCES, max_size=20), x=st.none() | st.integers(0, 9))
+def test_conditions_for_every_type_are_asked_of_every_type(sources: list[str], x: int | None) -> None:
+    conditions = _conditions([source for source in sources if "nosuch" not in source and "'one'" not in source])
+    selection = Selection.of(conditions, any_type=True)
+    situation = Situation(exception("OTHER", {"x": x}), NOON, "OTHER", None, NOON, selection.reads)
+    try:
+        expected = _one_by_one(conditions, situation)
+    except ConditionFailedError:
+        return
+    # asked twice, because the second time the payload's shape is known
+    assert [selection.first_match(situation), selection.first_match(situation)] == [expected, expected]
+
+
+def test_payloads_of_ever_new_shapes_are_asked_all_the_same() -> None:
+    conditions = _conditions([f"rawPayload.f{number} == 1" for number in range(40)])
+    selection = Selection.of(conditions)
+    for number in range(40):
+        found = selection.first_match(_situation({f"f{number}": 1}, selection))
+        assert found == Selected(number, tuple(range(number)))
 
 
 @given(
