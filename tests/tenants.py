@@ -36,9 +36,15 @@ class TestTenant:
 
 
 def new_tenant(
-    system: Engine, domain_pack: str = "TradeOperations", adjust: Callable[[dict[str, Any]], None] = lambda _pack: None
+    system: Engine,
+    domain_pack: str = "TradeOperations",
+    adjust: Callable[[dict[str, Any]], None] = lambda _pack: None,
+    adjust_tenant: Callable[[dict[str, Any]], object] = lambda _pack: None,
 ) -> TestTenant:
-    """Create a tenant with the example packs; `adjust` may change the domain pack first. `system` acts as SYSTEM."""
+    """Create a tenant with the example packs; `adjust` may change the domain pack first, `adjust_tenant` the tenant's.
+
+    `system` acts as SYSTEM.
+    """
     tenant_id = f"test-{uuid4().hex[:12]}"
     key = key_of(secrets.token_bytes(32))
     domain = json.loads((PACKS / f"{domain_pack}.domain.json").read_bytes())
@@ -47,6 +53,7 @@ def new_tenant(
         create_tenant(transaction, tenant_id, "a test's tenant")
         create_key(transaction, tenant_id, "admin", "test", key=key, key_id=uuid4())
         tenant = _tenant_pack(domain_pack, tenant_id)
+        adjust_tenant(tenant)
         for kind, name, document in ((PackKind.DOMAIN, domain_pack, domain), (PackKind.TENANT, TENANT_PACK, tenant)):
             stored = put_pack(transaction, tenant_id, kind, name, document, by="test")
             activate_pack(transaction, tenant_id, kind, name, stored.version, datetime.now(UTC))
