@@ -59,8 +59,9 @@ class Settings(BaseModel):
     tool that hangs leaves room for the tenant's others."""
     worker_processes: int | None = Field(default=None, ge=1, le=4096)
     """Worker processes that share the two limits above. Default: as many as there are lanes."""
-    tool_patience_seconds: float = Field(default=0.5, ge=0.05, le=60)
-    """How long a batch waits for its calls. What is still under way then is landed beside the batches that follow."""
+    tool_patience_seconds: float = Field(default=1.0, ge=0.05, le=60)
+    """How long a batch waits for its calls while no answer comes, and four times as long in all. What is still under
+    way then is landed beside the batches that follow."""
     landing_seconds: float = Field(default=10.0, ge=0, le=3600)
     """How long an ending worker process waits for calls under way; what is left is resolved by the effect ledger."""
     breaker_failures: int = Field(default=10, ge=1, le=10_000)

@@ -23,7 +23,10 @@ STUCK_WAIT_SECONDS = 1.0
 """The least that work waits for a tool whose limit is reached."""
 
 SLOW_SECONDS = 120.0
-"""How long a tool counts as slow after a batch last had to leave its calls behind."""
+"""How long a tool counts as slow after a batch last had to leave its calls behind, unless it shows that it is not."""
+
+QUICK_SECONDS = 0.5
+"""An answer that took less shows it, once all calls that were left behind are back."""
 
 PROBE_MARGIN_SECONDS = 15.0
 """Beyond its call's time limit, how long a probe's place is kept from others."""
@@ -127,6 +130,7 @@ class GuardedAdmission:
         self._slots = slots
         self._clock = clock
         self._slow: dict[Name, float] = {}
+        self._behind: dict[Name, set[str]] = {}
         self._probes: dict[str, Name] = {}
         self._lock = Lock()
 
@@ -153,6 +157,8 @@ class GuardedAdmission:
         """See Admission. A refusal is a success here: the tool is there and answers."""
         counts: dict[Name, list[int]] = {}
         for call, result in calls:
+            if self._slow:
+                self._learn(call, result)
             if result.answer is Answer.NOT_SENT:
                 self.withdrawn([call.key])
                 continue
@@ -170,12 +176,26 @@ class GuardedAdmission:
         """See Admission."""
         until = self._clock() + SLOW_SECONDS
         with self._lock:
-            self._slow |= {_name(call): until for call in calls}
+            for call in calls:
+                self._slow[_name(call)] = until
+                self._behind.setdefault(_name(call), set()).add(call.key)
 
     def is_slow(self, call: PreparedCall) -> bool:
         """See Admission."""
         until = self._slow.get(_name(call))
         return until is not None and until > self._clock()
+
+    def _learn(self, call: PreparedCall, result: ToolResult) -> None:
+        """A tool whose calls are all back and that answers quickly is not slow any more."""
+        name = _name(call)
+        with self._lock:
+            behind = self._behind.get(name, set())
+            behind.discard(call.key)
+            quick = result.answer is Answer.CONFIRMED and result.duration_seconds < QUICK_SECONDS
+            if not behind:
+                self._behind.pop(name, None)
+                if quick:
+                    self._slow.pop(name, None)
 
     def allowance(self, name: Name, call: PreparedCall) -> _Allowance:
         """What may go out of this call's tool now. A probe that is granted is the asker's."""

@@ -2,8 +2,8 @@
 no more than its share.
 
 The limits are the installation's, divided by its worker processes: each process keeps to its own share and asks
-nobody. A call that finds no free slot waits a moment in its process; after that it counts as not sent, and its
-exception waits outside the workers.
+nobody. A call that finds no free slot waits in its process as long as slots come free at all; then it counts as not
+sent, and its exception waits outside the workers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ from dataclasses import dataclass, field
 from service.tools.calls import PreparedCall
 
 SLOT_PATIENCE_SECONDS = 1.0
-"""How long a call waits for a slot in its process. Far below LEASE_MARGIN, so a call never goes out after its lease."""
+"""How long a call waits for a slot in its process while none comes free."""
+
+LONGEST_WAIT_SECONDS = 8.0
+"""How long it waits while slots do come free and others take them. Below the margin of its lease, so that no call
+goes out after that."""
 
 STUCK_SECONDS = 0.5
 """A limit that is reached and of which no slot has come free for this long is stuck: further calls need not try."""
@@ -124,20 +128,28 @@ class CallSlots:
         waiting = self._waiting.setdefault(tool, _Waiting(call))
         turn = asyncio.get_running_loop().create_future()
         waiting.queue.append(turn)
+        until = self._clock() + LONGEST_WAIT_SECONDS
         try:
-            async with asyncio.timeout(SLOT_PATIENCE_SECONDS):
-                await turn
-        except BaseException as error:
+            while not turn.done():
+                await asyncio.wait({turn}, timeout=SLOT_PATIENCE_SECONDS)
+                if not turn.done() and not (self._flows(call) and self._clock() < until):
+                    raise NoFreeSlotError(self._why_full(call))
+        except BaseException:
             self._leave(call, tool, turn)
-            if isinstance(error, TimeoutError):
-                raise NoFreeSlotError(self._why_full(call)) from None
             raise
+
+    def _flows(self, call: PreparedCall) -> bool:
+        """Whether slots of the limit that is in the way come free, only not for this call yet."""
+        now = self._clock()
+        full = [count for count in self._of(call) if not count.free()]
+        return all(now - count.freed_at < SLOT_PATIENCE_SECONDS for count in full)
 
     def _leave(self, call: PreparedCall, tool: _Scope, turn: asyncio.Future[None]) -> None:
         """Stop waiting; a slot that was granted in the same moment goes to the next."""
-        if turn.done() and not turn.cancelled():
+        if turn.done():
             self._give_back(call)
             return
+        turn.cancel()
         waiting = self._waiting.get(tool)
         if waiting is not None and turn in waiting.queue:
             waiting.queue.remove(turn)

@@ -136,6 +136,9 @@ def test_one_probe_goes_out_in_the_whole_fleet_and_its_success_closes_the_breake
     # then one may make it
     assert [p.probe for p in passages].count(True) == 1
     assert not any(p.open for p in passages)
+    # and answers to calls from before say nothing
+    workers[1].record(tool, succeeded=1, failed=0)
+    assert not workers[2].passage(tool, PROBE_SECONDS).open
     # when it works
     workers[0].record_probe(tool, succeeded=True)
     clocks.pass_by(LOOK_SECONDS)

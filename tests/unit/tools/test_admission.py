@@ -97,3 +97,20 @@ def test_of_a_slow_tool_only_as_many_are_admitted_as_can_leave() -> None:
     # and after a while it counts as quick again
     now[0] = SLOW_SECONDS
     assert guarded.admit(calls("slow", 5)) == []
+
+
+def test_a_slow_tool_counts_as_quick_once_its_late_calls_are_back_and_it_answers_quickly() -> None:
+    # given a tool two of whose calls outlived their batch
+    guarded = admission(ScriptedBreakers())
+    late = calls("slow", 2)
+    guarded.outlived(late)
+    # when one of them is back, it is still slow, however quick other answers are
+    guarded.settled([(late[0], ToolResult("slow-0", Answer.CONFIRMED, duration_seconds=3.0))])
+    guarded.settled([(calls("slow", 9)[8], ToolResult("slow-8", Answer.CONFIRMED, duration_seconds=0.01))])
+    assert guarded.is_slow(late[0])
+    # nor does the last of them show that it is quick
+    guarded.settled([(late[1], ToolResult("slow-1", Answer.UNANSWERED, duration_seconds=30.0))])
+    assert guarded.is_slow(late[0])
+    # when it answers quickly again, it is not
+    guarded.settled([(calls("slow", 9)[7], ToolResult("slow-7", Answer.CONFIRMED, duration_seconds=0.01))])
+    assert not guarded.is_slow(late[0])

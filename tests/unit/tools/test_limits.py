@@ -148,3 +148,29 @@ def test_a_limit_of_which_nothing_came_free_is_stuck_and_says_so() -> None:
     reason, room = _stuck(later)
     assert reason == "tool 'slow' has 2 calls under way in this worker, which is its share of the limit"
     assert room == 0
+
+
+def test_a_call_goes_on_waiting_while_others_get_slots_and_gives_up_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> bool:
+        # given a limit of one that is taken again and again by calls that came before
+        slots = CallSlots(CallLimits.alike(1))
+        monkeypatch.setattr(limits, "SLOT_PATIENCE_SECONDS", 0.05)
+
+        async def make() -> None:
+            async with slots.slot(call()):
+                await asyncio.sleep(0.02)
+
+        earlier = [asyncio.create_task(make()) for _ in range(8)]
+        await asyncio.sleep(0)
+        # when one comes that has to wait for longer than its patience
+        found = await finds_a_slot(slots, call())
+        await asyncio.gather(*earlier)
+        return found
+
+    # then it leaves, for slots do come free; and where its waiting is limited, it does not
+    assert asyncio.run(scenario())
+    monkeypatch.setattr(limits, "LONGEST_WAIT_SECONDS", 0.0)
+    with pytest.raises(NoFreeSlotError):
+        asyncio.run(scenario())
