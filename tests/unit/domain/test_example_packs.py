@@ -34,8 +34,8 @@ def test_our_own_packs_pass_their_suites_with_and_without_their_tenant(domain: s
     domain_pack = parse_domain_pack(example(f"{domain}.domain.json"), VARIABLES)
     tenant_pack = parse_tenant_pack(example(f"{tenant}.tenant.json"), domain_pack)
     for results in (run_suites(domain_pack, NOON), run_suites(domain_pack, NOON, tenant_pack)):
-        assert len(results) == 3
-        assert [result.mismatches for result in results] == [(), (), ()]
+        assert len(results) >= 3
+        assert {result.mismatches for result in results} == {()}
 
 
 def test_a_suite_that_expects_what_the_pack_does_not_say_fails_case_by_case() -> None:
