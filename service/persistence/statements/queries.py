@@ -103,6 +103,7 @@ SELECT tenant_id, COALESCE(accepted, 0) AS accepted, COALESCE(by_status, '{}') A
 REVISION = "SELECT version_num FROM alembic_version"
 
 TENANT_RATE = """
-SELECT (document->>'rateLimitPerSecond')::float AS rate FROM packs
+-- The document is as its author wrote it, in either spelling of the key.
+SELECT coalesce(document->>'rateLimitPerSecond', document->>'rate_limit_per_second')::float AS rate FROM packs
  WHERE tenant_id = %(tenant)s AND kind = 'tenant' AND version = %(version)s
 """
