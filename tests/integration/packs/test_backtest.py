@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from service.persistence.backtesting import load_past
+from service.persistence.unit_of_work import unit_of_work
 from tests.integration.packs.desk import Desk, severity
 
 pytestmark = pytest.mark.stack
@@ -153,3 +155,20 @@ def test_the_type_is_what_the_source_named_and_limits_choose_the_newest(desk: De
     assert (report["decided"], report["changes"]["type"]) == (2, 0)
     assert [one["exceptionId"] for one in report["differences"]] == [str(ids[2]), str(ids[1])]
     assert desk.done("POST", BACKTEST, {"version": version, "exceptionType": "LOST"})["decided"] == 0
+
+
+def test_a_backtest_waits_for_nobody_and_nobody_for_it(desk: Desk) -> None:
+    # given exceptions that a worker has locked
+    desk.begin()
+    ids = desk.receive_many([{"id": "P-1"}, {"id": "P-2"}])
+    desk.decide(*ids)
+    version = desk.put(**severity("HIGH"))
+    with unit_of_work(desk.engine, [desk.tenant_id]) as worker:
+        worker.rows("SELECT 1 FROM exceptions WHERE tenant_id = %(t)s FOR UPDATE", {"t": desk.tenant_id})
+        # when they are backtested, by a process that would not wait
+        with unit_of_work(desk.engine, [desk.tenant_id]) as transaction:
+            transaction.run("SET LOCAL lock_timeout = '1s'")
+            found = list(load_past(transaction, desk.tenant_id, ids))
+    # then it has them
+    assert [one.record.exception_id for one in found] == ids
+    assert desk.done("POST", BACKTEST, {"version": version})["changed"] == 2

@@ -6,10 +6,14 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import psycopg2.errors
 import pytest
+from sqlalchemy import Engine
+from sqlalchemy.exc import ProgrammingError
 
 from service.devstack.waiting import wait_until
 from service.domain.exceptions import Stage
+from service.persistence.unit_of_work import unit_of_work
 from tests.integration.packs.desk import Desk, domain, new_source, severity
 
 pytestmark = pytest.mark.stack
@@ -199,23 +203,23 @@ def test_no_exception_received_after_a_committed_instant_is_decided_by_the_old_v
     workers = [threading.Thread(target=work) for _ in range(3)]
     for worker in workers:
         worker.start()
-    # when a version is scheduled so close ahead that any memory of the old one would still be fresh
-    instants = []
+    # when versions are scheduled so close ahead that any memory of the one before would still be fresh
+    scheduled = []
     for number, name in enumerate(("MEDIUM", "HIGH", "CRITICAL"), start=2):
-        instant = datetime.now(UTC) + timedelta(seconds=0.3)
-        answer = desk.call(
-            "POST", f"{PACK}/activate", {"version": desk.put(**severity(name)), "at": instant.isoformat()}
-        )
-        assert answer.status_code == 200, answer.text
-        assert datetime.now(UTC) < instant, "too busy a machine: committed after the instant"
-        instants.append((instant, number))
-        wait_until(lambda: None if decided[-1][0] > instants[-1][0] else "nothing after it", "a decision", 30)
+        version = desk.put(**severity(name))
+        instant = datetime.now(UTC) + timedelta(seconds=0.7)
+        assert desk.call("POST", f"{PACK}/activate", {"version": version, "at": instant.isoformat()}).status_code == 200
+        scheduled.append((number, instant, max(instant, datetime.now(UTC))))
+        wait_until(lambda: None if decided[-1][0] > scheduled[-1][2] else "nothing after it", "a decision", 30)
     stop.set()
     for worker in workers:
         worker.join(30)
-    # then each exception was decided by the version whose instant was the last before its receipt
+    # then each exception was decided by the version whose instant was the last before its receipt; between an instant
+    # and a commit that a slow machine made late, either may have
     for received_at, version in decided:
-        assert version == max([1, *(number for instant, number in instants if instant <= received_at)])
+        possible = max([1, *(number for number, instant, _ in scheduled if instant <= received_at)])
+        certain = max([1, *(number for number, _, committed in scheduled if committed <= received_at)])
+        assert certain <= version <= possible
     assert {version for _, version in decided} == {1, 2, 3, 4}
 
 
@@ -307,3 +311,30 @@ def test_two_who_activate_at_once_are_judged_one_after_the_other(desk: Desk) -> 
     exception_id = desk.receive()
     desk.decide(exception_id)
     assert desk.row(exception_id).domain_version == items[0]["version"]
+
+
+@pytest.mark.parametrize("role", ["application", "system"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE pack_activations SET comment = 'never mind'",
+        "DELETE FROM pack_activations",
+        "UPDATE packs SET document = '{}'",
+        "DELETE FROM packs",
+    ],
+)
+def test_what_was_activated_and_what_a_version_says_cannot_be_changed(
+    desk: Desk, system: Engine, role: str, statement: str
+) -> None:
+    desk.begin()
+    engine = system if role == "system" else desk.engine
+    with pytest.raises(ProgrammingError) as refused, unit_of_work(engine, [desk.tenant_id]) as transaction:
+        transaction.run(f"{statement} WHERE tenant_id = %(t)s", {"t": desk.tenant_id})
+    assert isinstance(refused.value.orig, psycopg2.errors.InsufficientPrivilege)
+
+
+def test_the_formats_schemas_need_no_key(desk: Desk) -> None:
+    for kind in ("domain", "tenant"):
+        answer = desk.client.get(f"/schemas/{kind}-pack.json")
+        assert (answer.status_code, answer.content_type) == (200, "application/schema+json")
+        assert answer.json["title"] == f"SentinAI {kind} pack"
