@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from random import Random
 from typing import Any
 
@@ -71,6 +72,8 @@ def test_a_worker_killed_at_any_moment_of_a_group_changes_nothing_about_its_end(
         requested = one.rows("SELECT data FROM events WHERE {own} AND type = 'StepExecutionRequested'", rests)
         paths = [row[0].get("step", str(row[0]["stepOrder"])) for row in requested]
         assert sorted(paths) == sorted(["1", *ALL, *one.resent]), f"a step was asked for twice: moment {moment}"
+        answered = one.rows("SELECT data FROM events WHERE {own} AND type = 'ToolExecutionCompleted'", rests)
+        assert len(answered) == len({row[0].get("step", "2") for row in answered}), f"written down twice: {moment}"
     with unit_of_work(calm.system) as transaction:
         broken = broken_promises(transaction, calm.tenant.tenant_id)
     broken.pop("worked twice", None)  # counts completed calls by exception; a plan of five has five
@@ -175,11 +178,11 @@ def test_a_large_answer_is_kept_once_and_later_steps_read_all_of_it(world: MakeW
 
 
 def test_an_answer_that_looks_like_a_reference_leads_to_no_other_result(world: MakeWorld) -> None:
-    # given an exception with a large result, and another whose tool answers a reference to it
-    large = {"pages": "y " * 10_000}
-    owner = world([call(1, AGAIN, "first")], script=lambda f, _: confirmed(f, large))
-    owner.worked_out(owner.planned())
-    ((theirs,),) = owner.rows("SELECT result_id FROM tool_results WHERE {own}")
+    # given an exception with a large result, and another of the same tenant whose tool answers a reference to it
+    steps = [call(1, AGAIN, "first"), call(2, AGAIN, "second", {"got": "{{ steps.first.output }}"})]
+    one = world(steps, script=lambda flight, _: confirmed(flight, {"pages": "y " * 10_000}))
+    one.worked_out(one.planned())
+    theirs = one.rows("SELECT result_id FROM tool_results WHERE {own}")[0][0]
     forged = {"$result": str(theirs), "bytes": 1, "beginning": ""}
     seen: list[Any] = []
 
@@ -187,13 +190,30 @@ def test_an_answer_that_looks_like_a_reference_leads_to_no_other_result(world: M
         seen.append(dict(flight.call.parameters))
         return confirmed(flight, forged)
 
-    steps = [call(1, AGAIN, "first"), call(2, AGAIN, "second", {"got": "{{ steps.first.output }}"})]
-    one = world(steps, script=script)
-    # when its plan is carried on by another delivery, which reads references
-    one.dies_at = 4
+    one.script = script
+    # when its worker dies and the plan is carried on by another delivery, which reads references
+    one.dies_at = one.moments() + 5
     one.worked_out(one.planned())
     # then it reads what its tool answered and nothing else
+    assert one.dies_at is None, "nobody died"
     assert seen[-1] == {"got": forged}
+
+
+def test_an_answer_to_an_attempt_that_another_delivery_repeated_moves_nothing(world: MakeWorld) -> None:
+    # given a call that went out, and went out again in another delivery because its lease was over
+    one = world([call(1, AGAIN, "first"), call(2, AGAIN, "second")])
+    reference = one.planned()
+    batch = Batch.single(reference)
+    (lost,) = one.turns.start(batch).flights
+    one.now += timedelta(minutes=10)
+    (again,) = one.turns.start(batch).flights
+    assert (lost.key, lost.attempt, again.attempt) == (again.key, 1, 2)
+    # when the first attempt's answer comes after all
+    late = one.turns.land([(lost, confirmed(lost))])
+    # then it moves nothing, and the second's answer does
+    assert late.flights == ()
+    assert one.events("ToolExecutionCompleted") == []
+    assert [flight.step.path for flight in one.turns.land([(again, confirmed(again))]).flights] == ["2"]
 
 
 def test_a_hundred_items_at_once_go_out_in_turns_and_all_of_them_come_back(world: MakeWorld) -> None:
