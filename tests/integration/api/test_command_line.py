@@ -15,6 +15,7 @@ from werkzeug.serving import make_server
 from service.cli import COMMANDS, cli
 from service.errors import SentinaiError
 from service.settings import Settings
+from tests.integration.api.situations import asks_for_approval, by_hand, call, waits_in_plan
 from tests.integration.api.world import Tenant, World, exception
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "packs"
@@ -186,6 +187,48 @@ def test_what_the_api_refuses_is_told_fault_by_fault(sentinai: Sentinai, tenant:
         sentinai("exceptions", "list", **{**access, "SENTINAI_API_URL": "http://127.0.0.1:1"}).exception
     )
     assert "API key" in str(sentinai("exceptions", "list", SENTINAI_API_URL=api_url, SENTINAI_API_KEY="").exception)
+
+
+def test_people_decide_on_the_command_line(world: World, sentinai: Sentinai, tenant: Tenant, api_url: str) -> None:
+    # given an exception that two people have to approve
+    access = {"SENTINAI_API_URL": api_url, "SENTINAI_API_KEY": tenant.keys["operator"]}
+    exception_id = world.caller(tenant).accepted()
+    digest = asks_for_approval(world, tenant, exception_id, call(), needed=2)
+    # when one looks at it, then they see what they are asked
+    shown = sentinai("exceptions", "get", exception_id, **access).stdout
+    assert "waits for approval (0 of 2): severity CRITICAL" in shown
+    assert f"plan {digest} of playbook book" in shown
+    # when they approve another plan than this, then a script can tell
+    approve = ("exceptions", "approve", exception_id, "--comment", "fine")
+    assert sentinai(*approve, "--plan-hash", "another", **access).exception.exit_code == 3
+    # when they approve this one, then it waits for the other
+    assert "PENDING_APPROVAL" in sentinai(*approve, "--plan-hash", digest, **access).stdout
+    assert "approved already" in str(sentinai(*approve, **access).exception)
+    # when somebody rejects it, then it is told as JSON
+    answer = told(sentinai("exceptions", "reject", exception_id, "--comment", "no", "--json", **access))
+    assert (answer["status"], answer["sequence"]) == ("IN_PROGRESS", 2)
+
+
+def test_steps_signals_and_effects_are_told_on_the_command_line(
+    world: World, sentinai: Sentinai, tenant: Tenant, api_url: str
+) -> None:
+    access = {"SENTINAI_API_URL": api_url, "SENTINAI_API_KEY": tenant.keys["operator"]}
+    # given a step with a form, a call nobody knows the answer of, and an exception under way
+    asked, unknown, under_way = (world.caller(tenant).accepted() for _ in range(3))
+    waits_in_plan(world, tenant, asked, by_hand(type="object", required=["amount"]), steps={"1": "done"})
+    keys = waits_in_plan(world, tenant, unknown, call(), effects={"1": "unknown"})
+    # when the form is answered wrongly, and rightly
+    complete = ("exceptions", "complete", asked, "2", "--answer")
+    assert "answer.amount: is required" in str(sentinai(*complete, "{}", **access).exception)
+    assert "must be JSON" in sentinai(*complete, "{", **access).output
+    assert "sequence 2" in sentinai(*complete, '{"amount": 5}', **access).stdout
+    # when somebody says what became of the call, with its key from what is shown
+    assert f"unknown effect {keys['1']}" in sentinai("exceptions", "get", unknown, **access).stdout
+    verdict = ("--verdict", "done", "--comment", "I asked", "--output", '{"entry": 1}')
+    assert "sequence 2" in sentinai("exceptions", "resolve-effect", unknown, keys["1"], *verdict, **access).stdout
+    # when a signal is sent twice under one key, then it is taken once
+    signal = ("exceptions", "signal", under_way, "payment.received", "--idempotency-key", "s-1")
+    assert [sentinai(*signal, **access).stdout for _ in range(2)] == ["RECEIVED, sequence 2\n"] * 2
 
 
 @pytest.mark.parametrize("name", ["tenants", "keys", "packs", "exceptions", "ledger"])

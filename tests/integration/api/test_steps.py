@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -77,11 +78,18 @@ def test_an_answer_that_fits_goes_on_to_the_playbook(world: World, tenant: Tenan
 
 
 def test_a_form_never_makes_the_api_look_elsewhere(world: World, tenant: Tenant, operator: Caller) -> None:
+    # given a form that refers to a schema on a server
     exception_id = operator.accepted()
-    form = {"$ref": "http://127.0.0.1:9/schema.json"}
-    waits_in_plan(world, tenant, exception_id, by_hand(**form), steps={"1": "done"})
-    problem = refused(operator.post(f"/exceptions/{exception_id}/steps/2/complete", {"answer": {}}), 422, "invalid")
-    assert [fault["path"] for fault in problem["errors"]] == ["answer"]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        form = {"$ref": f"http://127.0.0.1:{server.getsockname()[1]}/schema.json"}
+        waits_in_plan(world, tenant, exception_id, by_hand(**form), steps={"1": "done"})
+        # when it is answered
+        answer = operator.post(f"/exceptions/{exception_id}/steps/2/complete", {"answer": {}})
+        # then that is refused, and nobody asked the server
+        assert [fault["path"] for fault in refused(answer, 422, "invalid")["errors"]] == ["answer"]
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
 
 
 def test_an_answer_has_bounds(world: World, tenant: Tenant, operator: Caller) -> None:

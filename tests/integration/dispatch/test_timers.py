@@ -145,7 +145,7 @@ def test_a_timer_that_is_due_wakes_its_exception(yard: Yard) -> None:
 def test_two_dispatchers_do_not_fire_one_timer_twice_and_a_crash_loses_none(yard: Yard) -> None:
     # given more timers than are fired at once, and a dispatcher that has fired the first and not committed
     waiting = [yard.waiting() for _ in range(5)]
-    with yard.world.system.connect() as first, ThreadPoolExecutor(1) as others:
+    with ThreadPoolExecutor(1) as others, yard.world.system.connect() as first:
         first.exec_driver_sql(sql.FIRE, {"now": DUE, "limit": AT_ONCE})
         # when another looks meanwhile, then it does not wait for the first
         late = yard.waiting()
@@ -177,7 +177,7 @@ def test_dispatchers_that_look_at_the_same_moment_share_the_timers(yard: Yard) -
 def test_an_exception_that_is_being_worked_holds_up_nobodys_timers(yard: Yard) -> None:
     # given an exception that a stage has locked, with the earliest timer, and another
     locked, other = yard.waiting(due=DUE - timedelta(hours=1)), yard.waiting()
-    with yard.world.application.connect() as stage, ThreadPoolExecutor(1) as dispatcher:
+    with ThreadPoolExecutor(1) as dispatcher, yard.world.application.connect() as stage:
         stage.exec_driver_sql("SELECT set_config('app.tenants', %s, true)", (yard.tenant.tenant_id,))
         stage.exec_driver_sql("SELECT 1 FROM exceptions WHERE exception_id = %(id)s FOR UPDATE", {"id": str(locked)})
         # when a dispatcher looks, then it fires the other's and leaves the locked one for later
