@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from service.api import pack_schemas as schemas
 from service.api import problems
@@ -17,12 +17,6 @@ class Pack(BaseModel):
     """A domain or tenant pack. Its JSON Schema: /schemas/domain-pack.json, /schemas/tenant-pack.json."""
 
     model_config = ConfigDict(extra="allow")
-
-
-class PutParameters(BaseModel):
-    """What is said about a version when it is stored."""
-
-    comment: str | None = Field(default=None, max_length=10_000, description="Why; kept with the version.")
 
 
 ASKED = (Pack, schemas.PackTest, schemas.PackBacktest, schemas.PackActivation, schemas.PackRollback)
@@ -59,7 +53,7 @@ def _calls(of: str, prefix: str) -> Mapping[str, Mapping[str, Call]]:
                 "Store a pack as the next version, a draft. 422 tells every fault with its path and line. Role admin.",
                 schemas.PackStored,
                 **pack,
-                query=PutParameters,
+                query=schemas.PackPut,
                 headers=("If-Match", "If-None-Match"),
                 refusals=(problems.FORBIDDEN, problems.CHANGED_MEANWHILE, *OF_BODIES),
             ),

@@ -24,6 +24,12 @@ class _Out(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", validate_by_name=True)
 
 
+class PackPut(_In):
+    """What is said about a version when it is stored."""
+
+    comment: Note | None = Field(default=None, description="Why; kept with the version.")
+
+
 class PackTest(_In):
     """Which version's test suites to run."""
 

@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from flask import Blueprint, Response, request
+from pydantic import ValidationError
 
 from service.api import pack_presenting as presenting
 from service.api import pack_schemas as schemas
 from service.api.auth import Role
 from service.api.context import answer, caller_with, services
+from service.api.limits import check_storable
 from service.api.pack_bodies import command_body, pack_body, pack_invalid
 from service.api.problems import (
     CHANGED_MEANWHILE,
@@ -23,6 +25,7 @@ from service.api.problems import (
     PACK_CONFLICT,
     TESTS_FAIL,
     ProblemError,
+    invalid,
 )
 from service.domain.packs import Fault, PackInvalidError
 from service.domain.packs.documents import PackDocument, PackKind
@@ -50,7 +53,10 @@ def of_a_pack(suffix: str, method: str, of: Blueprint = blueprint) -> Callable[[
 
     def register(view: View) -> View:
         def for_domain(name: str, **parts: Any) -> Response:
-            return view(PackKey(PackKind.DOMAIN, name), **parts)
+            key = PackKey(PackKind.DOMAIN, name)
+            if "\x00" in name:
+                raise _no_pack(key)
+            return view(key, **parts)
 
         def for_tenant(**parts: Any) -> Response:
             return view(PackKey(PackKind.TENANT, TENANT_PACK), **parts)
@@ -86,7 +92,7 @@ def put_pack(key: PackKey) -> Response:
     """Store a pack as the next version, a draft."""
     caller = caller_with(Role.ADMIN)
     given = pack_body(key, caller.tenant_id)
-    comment = request.args.get("comment") or None
+    comment = _comment()
     with transaction_of(caller) as transaction:
         life = _life(transaction, caller)
         checked = _checked(life, key, given)
@@ -261,6 +267,15 @@ def _detail(
     document = stored.get_pack(transaction, caller.tenant_id, key.kind, key.name, number)
     test = stored.get_report(transaction, caller.tenant_id, ReportKey(key.kind, key.name, number, "test"))
     return presenting.detail(versions, number, document, test.document if test else None)
+
+
+def _comment() -> str | None:
+    given = request.args.to_dict()
+    check_storable(given)
+    try:
+        return schemas.PackPut.model_validate(given).comment
+    except ValidationError as error:
+        raise invalid(error) from None
 
 
 def _expected() -> int | None:

@@ -95,6 +95,8 @@ def unstorable(value: Any) -> str | None:
     """Why a scalar cannot be part of a pack; None: it can."""
     if isinstance(value, float) and not math.isfinite(value):
         return "is not a number that JSON knows (NaN, Infinity, or too large)"
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return "is a whole number beyond 64 bits, which would be rounded; write it as a text"
     if isinstance(value, str) and ("\x00" in value or not _is_unicode(value)):
         return "holds a NUL character or half of a surrogate pair, which cannot be stored"
     return None

@@ -84,6 +84,31 @@ def test_a_body_that_is_not_the_pack_of_the_path_is_refused(desk: Desk, path: st
     assert answer.json["errors"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"domainName": "Deliveries", "x": 123456789012345678901234567890}',
+        '{"domainName": "Deliveries", "x": "\\u0000"}',
+        '{"domainName": "Deliveries", "x": 1e999}',
+        '{"domainName": "Deliveries", "x": "\\ud800"}',
+        "domainName: Deliveries\nx: &x\n  again: *x\n",
+        "[" * 10_000,
+    ],
+)
+def test_what_no_database_keeps_as_it_is_given_is_a_fault(desk: Desk, text: str) -> None:
+    answer = desk.call("PUT", PACK, text=text)
+    assert answer.status_code in (400, 422), answer.text
+    assert answer.json["errors"]
+
+
+def test_a_name_or_comment_that_cannot_be_stored_is_refused(desk: Desk) -> None:
+    assert desk.call("GET", "/packs/domain/%00").status_code == 404
+    assert desk.call("PUT", f"{PACK}?comment=%00", domain()).status_code == 422
+    assert desk.call("PUT", f"{PACK}?why=because", domain()).status_code == 422
+    desk.done("PUT", f"{PACK}?comment=because", domain())
+    assert desk.done("GET", PACK)["comment"] == "because"
+
+
 def test_a_change_made_on_an_old_version_is_not_stored(desk: Desk) -> None:
     # given two people who read the same version
     desk.put()
