@@ -58,7 +58,7 @@ SELECT step, state, output, error, completed_at, completed_by
 """
 
 EFFECTS = """
-SELECT idempotency_key, step, tool, state, attempt, requested_at, sent_at, finished_at, error
+SELECT idempotency_key, step, tool, state, attempt, requested_at, sent_at, finished_at, output, error
   FROM tool_executions
  WHERE tenant_id = %(tenant)s AND exception_id = %(exception_id)s AND plan_id = %(plan_id)s
  ORDER BY requested_at, step
