@@ -16,6 +16,7 @@ from sqlalchemy import Row
 from service.api import schemas
 from service.domain.exceptions import Status
 from service.domain.plans import Plan, PlanStep, StepKind, StepResult, StepState
+from service.domain.progress.events import summary
 from service.domain.progress.tree import Results, lists_of, open_steps
 from service.domain.waiting import waiting_steps
 from service.persistence.queries import ExceptionDetails
@@ -37,7 +38,7 @@ def plan(details: ExceptionDetails) -> schemas.Plan | None:
     results = stored.results
     approved = details.row.status != Status.PENDING_APPROVAL
     current = {step.path for step in open_steps(stored.plan, results)} if approved else set()
-    effects = {effect.step: effect.state for effect in stored.effects}
+    effects = {effect.step: effect for effect in stored.effects}
     return schemas.Plan(
         plan_id=stored.row.plan_id,
         playbook=stored.row.playbook,
@@ -117,7 +118,7 @@ def _all_steps(steps: Iterable[PlanStep], results: Results) -> Iterator[PlanStep
             yield from _all_steps(inner, results)
 
 
-def _step(step: PlanStep, row: Row[Any] | None, effect: str | None, is_current: bool) -> schemas.PlanStep:
+def _step(step: PlanStep, row: Row[Any] | None, effect: Row[Any] | None, is_current: bool) -> schemas.PlanStep:
     settled = _SETTLED.get(row.state) if row is not None else None
     return schemas.PlanStep(
         order=step.order,
@@ -130,8 +131,16 @@ def _step(step: PlanStep, row: Row[Any] | None, effect: str | None, is_current: 
         completed_at=row.completed_at if row is not None else None,
         completed_by=row.completed_by if row is not None else None,
         error=row.error if row is not None else None,
-        effect=effect,
+        effect=effect.state if effect is not None else None,
+        output=_output(step, row, effect),
     )
+
+
+def _output(step: PlanStep, row: Row[Any] | None, effect: Row[Any] | None) -> Any:
+    """What a step that is done left behind. What a group's turn decided is its inside, which is shown itself."""
+    if row is None or row.state != StepState.DONE or step.kind is StepKind.GROUP:
+        return None
+    return summary(effect.output if row.output is None and effect is not None else row.output)
 
 
 def _in_short(plan: Plan) -> list[str]:

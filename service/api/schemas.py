@@ -79,7 +79,8 @@ class Batch(_In):
     items: list[NewException] = Field(max_length=LARGEST_BATCH)
 
 
-SIGNAL_NAME = r"^[A-Za-z][A-Za-z0-9_.:-]{0,99}$"
+SIGNAL_NAME = r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]{0,198}[^\s\x00-\x1f\x7f])?$"
+"""Whatever a playbook may call an event: up to 200 characters on one line, without blanks around them."""
 _RESERVED = frozenset(InputType) - {InputType.UPDATED, InputType.COMMENT}
 """Types of inputs that come in other ways: as names of signals they would be mistaken for them."""
 
@@ -261,6 +262,7 @@ class PlanStep(_Out):
     completed_by: str | None
     error: str | None = Field(description="Why it failed.")
     effect: str | None = Field(description="intent, sent, confirmed, failed or unknown; null: no call yet.")
+    output: Any = Field(description="What its tool or a person answered, redacted; of a long answer the beginning.")
 
 
 class Plan(_Out):

@@ -75,7 +75,11 @@ def encode_move(
 def encode_steps(
     decision: dict[str, Any], plan: UUID, steps: Iterable[StepRecord], in_ledger: Iterable[str] = ()
 ) -> None:
-    """Add what became of steps; of one recorded twice the last counts. The ledger has the outputs of `in_ledger`."""
+    """Add what became of steps; of one recorded twice the last counts. The ledger has the outputs of `in_ledger`.
+
+    What people and signals gave may be large and is then referred to. What the plan decided when a step's turn came
+    (the items of a list) is part of the plan, and always stands with its step.
+    """
     last = {step.path: step for step in steps}
     if not last:
         return
@@ -89,9 +93,11 @@ def encode_steps(
         if step.number:
             row["number"] = step.number
         if step.output is not None and path not in in_ledger:
-            row["output"], large = stored(step.output, uuid5(plan, f"result:{path}:{decision['sequence']}"))
-            if large is not None:
-                decision.setdefault("answers", []).append(large | {"id": decision["id"]})
+            row["output"] = step.output
+            if step.by is not None:
+                row["output"], large = stored(step.output, uuid5(plan, f"result:{path}:{decision['sequence']}"))
+                if large is not None:
+                    decision.setdefault("answers", []).append(large | {"id": decision["id"]})
         rows.append(row)
 
 

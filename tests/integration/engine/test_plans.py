@@ -199,6 +199,23 @@ def test_an_answer_that_looks_like_a_reference_leads_to_no_other_result(world: M
     assert seen[-1] == {"got": forged}
 
 
+def test_a_long_list_that_an_earlier_call_answered_is_worked_by_another_delivery_too(world: MakeWorld) -> None:
+    # given a call that answers thirty items of 1 KB, and a call for each, one after the other
+    def script(flight: Flight, _times: int) -> ToolResult:
+        return confirmed(flight, {"items": ["x" * 1000] * 30} if flight.step.path == "1" else None)
+
+    each = {"items": "{{ steps.first.output.items }}", "steps": [call(1, AGAIN, "one", {"item": "{{ item }}"})]}
+    step = {"step_order": 2, "name": "each", "action_type": "foreach", "params": each}
+    one = world([call(1, AGAIN, "first"), step], script=script)
+    # when the worker dies in between
+    one.dies_at = 30
+    reference = one.worked_out(one.planned())
+    # then every item is worked
+    assert one.dies_at is None, "nobody died"
+    assert one.status(reference) == "RESOLVED"
+    assert len(one.events("ToolExecutionCompleted")) == 31
+
+
 def test_an_answer_to_an_attempt_that_another_delivery_repeated_moves_nothing(world: MakeWorld) -> None:
     # given a call that went out, and went out again in another delivery because its lease was over
     one = world([call(1, AGAIN, "first"), call(2, AGAIN, "second")])
@@ -242,10 +259,10 @@ def test_a_hundred_items_at_once_go_out_in_turns_and_all_of_them_come_back(world
 def test_an_answer_can_be_written_down_once_the_database_is_back(
     world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # given calls that were answered while the database is away
-    one = world(GROUP)
-    reference = one.planned()
-    started = one.turns.start(Batch.single(reference))
+    # given as many calls as may be out together, answered while the database is away
+    each = {"items": list(range(100)), "parallel": True, "steps": [call(1, AGAIN, "one", {"item": "{{ item }}"})]}
+    one = world([{"step_order": 1, "name": "each", "action_type": "foreach", "params": each}])
+    started = one.turns.start(Batch.single(one.planned()))
     answers = [(flight, confirmed(flight)) for flight in started.flights]
     with monkeypatch.context() as patch:
         patch.setattr(turns, "unit_of_work", _away)
@@ -253,9 +270,9 @@ def test_an_answer_can_be_written_down_once_the_database_is_back(
             one.turns.land(answers)
     # when the same answers are written down later
     landed = one.turns.land(answers)
-    # then all of them count, and the plan goes on from there
-    assert [flight.step.key for flight in landed.flights] == ["second"]
-    assert len(one.events("ToolExecutionCompleted")) == 3
+    # then all of them count, and the next ones go out in their places
+    assert len(one.events("ToolExecutionCompleted")) == len(landed.flights) == CALLS_AT_ONCE
+    assert not {flight.key for flight in landed.flights} & {flight.key for flight in started.flights}
 
 
 def test_a_zombie_gives_nothing_up(world: MakeWorld) -> None:

@@ -37,10 +37,18 @@ def test_what_the_ledger_keeps_is_not_kept_twice() -> None:
 def test_a_large_answer_of_a_person_is_kept_by_reference() -> None:
     given = decision()
     large = {"text": "x" * INLINE_LIMIT_BYTES}
-    encode_steps(given, PLAN, [StepRecord("1", StepState.DONE, large)])
+    encode_steps(given, PLAN, [StepRecord("1", StepState.DONE, large, by="ann")])
     (answer,) = given["answers"]
     assert (answer["id"], answer["document"]) == (given["id"], large)
     assert given["steps"][0]["output"][REFERENCE] == answer["result_id"]
+
+
+def test_what_the_plan_decided_stands_with_its_step_however_large() -> None:
+    given = decision()
+    items = {"items": ["x" * INLINE_LIMIT_BYTES]}
+    encode_steps(given, PLAN, [StepRecord("1", StepState.STARTED, items)])
+    assert given["steps"][0]["output"] == items
+    assert "answers" not in given
 
 
 def test_a_decision_without_steps_has_no_rows_of_steps() -> None:
