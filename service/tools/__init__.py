@@ -1,4 +1,4 @@
-"""Tools: calling what is outside. HTTP and webhooks, databases, Kafka, mail, plug-ins; docs/tools.md is the reference."""
+"""Tools: calling what is outside. HTTP, webhooks, databases, Kafka, mail, plug-ins; docs/tools.md is the reference."""
 
 from service.tools.calls import Answer, PreparedCall, ToolClient, ToolResult
 from service.tools.egress import EgressGuard
