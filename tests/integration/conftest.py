@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -45,12 +44,9 @@ class Product:
 
 @pytest.fixture(scope="session", autouse=True)
 def secrets_of_the_run() -> Iterator[None]:
-    """Secrets that packs of tests may name, and a key that seals payloads, in every process that tests start."""
+    """A secret that packs of tests may name, in every process that tests start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SENTINAI_SECRET_TEST_TOKEN", f"token-{uuid4().hex}")
-        if "SENTINAI_PAYLOAD_KEYS" not in os.environ:
-            patch.setenv("SENTINAI_PAYLOAD_KEYS", "tests=secret://env/SENTINAI_TEST_PAYLOAD_KEY")
-            patch.setenv("SENTINAI_TEST_PAYLOAD_KEY", secrets.token_hex(32))
         yield
 
 
@@ -58,7 +54,7 @@ def secrets_of_the_run() -> Iterator[None]:
 def migrated(stack: StackUnderTest, secrets_of_the_run: None) -> Settings:
     """The settings of the services, their database brought to the newest schema."""
     migrate(stack.environment)
-    return load_settings({**os.environ, **stack.environment})
+    return load_settings(stack.environment)
 
 
 @pytest.fixture
