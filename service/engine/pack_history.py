@@ -34,6 +34,10 @@ class HistoryEntry:
     withdrawn: bool
     """A later entry takes it back."""
 
+    def came_into_force(self, now: datetime) -> bool:
+        """Whether it made its version decide. What is immediate has, whatever the clock of who asks says."""
+        return self.action != "withdraw" and not self.withdrawn and (self.immediate or self.effective_at <= now)
+
 
 def history_of(transaction: Transaction, tenant_id: str, kind: PackKind, name: str) -> list[HistoryEntry]:
     """The whole history, oldest first."""
@@ -47,7 +51,7 @@ def version_before(history: Iterable[HistoryEntry], now: datetime) -> int | None
     """
     trail: list[int] = []
     for entry in sorted(history, key=lambda one: (one.effective_at, one.number)):
-        if entry.withdrawn or entry.action == "withdraw" or entry.effective_at > now:
+        if not entry.came_into_force(now):
             continue
         if entry.action == "rollback" and entry.version in trail:
             while trail[-1] != entry.version:
@@ -79,10 +83,7 @@ def versions_of(
         if key not in histories:
             histories[key] = history_of(transaction, tenant_id, *key)
         coming = [one for one in scheduled(schedule.of(*key), now) if one.version == entry.version]
-        been = any(
-            one.version == entry.version and one.action != "withdraw" and not one.withdrawn and one.effective_at <= now
-            for one in histories[key]
-        )
+        been = any(one.version == entry.version and one.came_into_force(now) for one in histories[key])
         state: LifeState = "active" if entry.active else "scheduled" if coming else "retired" if been else "draft"
         told.append(VersionState(entry, state, coming[0].effective_at if coming else None))
     return told

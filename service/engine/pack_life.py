@@ -8,7 +8,7 @@ versions are stored by `service.persistence.packs`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from service.domain.pack_suites import CaseResult
@@ -125,9 +125,11 @@ class PackLife:
             raise NotPossibleError("the instant is past; leave it out to activate now, or give one in the future")
         self._lock([key for key, _ in versions])
         together = dict(versions)
-        for key, version in versions:
-            self._must_pass(key, version, self._beside(key, together), how)
-        return [self._record(key, version, how, "activate") for key, version in versions]
+        forced = {
+            key: how.force if self._fails(key, version, self._beside(key, together), how) else None
+            for key, version in versions
+        }
+        return [self._record(key, version, replace(how, force=forced[key]), "activate") for key, version in versions]
 
     def rollback(self, key: PackKey, comment: str | None = None) -> int:
         """Bring the version back that was in force before the one that is; the version.
@@ -173,7 +175,8 @@ class PackLife:
         """Variables in endpoints that the operator has given no value."""
         return sorted(placeholders(document).keys() - self._variables.keys())
 
-    def _must_pass(self, key: PackKey, version: int, other: int | None, how: Instruction) -> None:
+    def _fails(self, key: PackKey, version: int, other: int | None, how: Instruction) -> bool:
+        """Whether a case fails, and there is a reason to go on all the same. Raises TestsFailError."""
         pair = self.pairs.pair(key, version, other, how.at)
         self._fitting(key, version, pair)
         results = pair.test(self._now)
@@ -181,6 +184,7 @@ class PackLife:
         failed = [result for result in results if not result.passed]
         if failed and how.force is None:
             raise TestsFailError(key, version, failed)
+        return bool(failed)
 
     def _fitting(self, key: PackKey, version: int, pair: Pair) -> None:
         try:

@@ -40,14 +40,16 @@ SELECT max(version) AS version FROM packs WHERE tenant_id = %(tenant)s AND kind 
 DOMAIN_NAMED = """COALESCE({tenant}.document->>'domainName', {tenant}.document->>'domain_name')"""
 
 RECORD = """
--- Under LOCK_NAME, so numbers have no gaps and follow the order of the commits.
+-- Under LOCK_NAME, so numbers have no gaps and follow the order of the commits. What is activated at once takes effect
+-- now that the lock is had, not when it was asked for: a scheduled instant may have come while it waited.
 INSERT INTO pack_activations (tenant_id, kind, name, number, action, version, domain_name, effective_at, immediate,
                               withdraws, recorded_at, recorded_by, comment, forced)
 SELECT p.tenant_id, p.kind, p.name,
        1 + COALESCE((SELECT max(number) FROM pack_activations a
                       WHERE (a.tenant_id, a.kind, a.name) = (p.tenant_id, p.kind, p.name)), 0),
-       %(action)s, p.version, CASE WHEN p.kind = 'tenant' THEN {domain} END, %(effective_at)s, %(immediate)s,
-       %(withdraws)s, %(now)s, %(by)s, %(comment)s, %(forced)s
+       %(action)s, p.version, CASE WHEN p.kind = 'tenant' THEN {domain} END,
+       CASE WHEN %(immediate)s THEN GREATEST(%(effective_at)s, clock_timestamp()) ELSE %(effective_at)s END,
+       %(immediate)s, %(withdraws)s, %(now)s, %(by)s, %(comment)s, %(forced)s
   FROM packs p
  WHERE p.tenant_id = %(tenant)s AND p.kind = %(kind)s AND p.name = %(name)s AND p.version = %(version)s
 RETURNING number

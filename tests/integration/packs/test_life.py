@@ -143,6 +143,9 @@ def test_a_version_whose_tests_fail_needs_a_reason_and_the_history_keeps_it(desk
         "new rules",
         "the case is wrong, ticket 17",
     )
+    # and a reason that was not needed is none
+    desk.activate(desk.put(), force="just in case")
+    assert desk.done("GET", f"{PACK}/history")["items"][0]["forced"] is None
 
 
 def test_a_version_that_does_not_fit_the_other_pack_is_refused_whatever_the_reason(desk: Desk) -> None:
