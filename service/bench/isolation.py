@@ -106,7 +106,10 @@ class IsolationBench:
                 for hanging in (False, True):
                     what = "hangs" if hanging else "works"
                     self.say(f"round {number}: {self.plan.seconds} s at {self.plan.rate:g}/s each, the tool {what}")
-                    self.results.phases.append(self._phase(hanging))
+                    phase = self._phase(hanging)
+                    self.results.phases.append(phase)
+                    # Said at once: an interrupted run has shown what it measured.
+                    self.say(f"the other tenant: {_shown(phase)}")
                     self._set_tool(hanging=False)
                     self.results.drained &= self._drain()
         finally:
@@ -187,6 +190,15 @@ class IsolationBench:
         with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - the stack's own URL
             content: bytes = response.read()
             return content
+
+
+def _shown(phase: Phase) -> str:
+    times = phase.other
+    if times is None:
+        return "nothing was resolved"
+    return (
+        f"p50 {times.p50:.0f}, p95 {times.p95:.0f}, p99 {times.p99:.0f} ms of {times.count}, load {phase.load_average}"
+    )
 
 
 def patient_tool(pack: dict[str, Any]) -> None:
