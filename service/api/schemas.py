@@ -22,6 +22,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from service.domain.exceptions import InputType, Severity, Status
+from service.domain.packs.playbooks import SIGNAL_NAME
 
 LARGEST_BATCH = 1000
 
@@ -79,8 +80,6 @@ class Batch(_In):
     items: list[NewException] = Field(max_length=LARGEST_BATCH)
 
 
-SIGNAL_NAME = r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]{0,198}[^\s\x00-\x1f\x7f])?$"
-"""Whatever a playbook may call an event: up to 200 characters on one line, without blanks around them."""
 _RESERVED = frozenset(InputType) - {InputType.UPDATED, InputType.COMMENT}
 """Types of inputs that come in other ways: as names of signals they would be mistaken for them."""
 

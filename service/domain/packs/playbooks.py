@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, AliasChoices, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from service.domain.exceptions import InputType
 from service.domain.packs.parts import ConditionText, Minutes, Part, SeverityName
 from service.domain.plans import OnFailure, StepKind
 
@@ -21,7 +22,17 @@ MOST_BRANCHES = 20
 StepList = Annotated[list["Step"], Field(min_length=1)]
 Key = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z_]\w*$")]
 Seconds = Annotated[float, Field(gt=0, le=315_360_000, allow_inf_nan=False)]
-EventName = Annotated[str, Field(min_length=1, max_length=200)]
+SIGNAL_NAME = r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]{0,198}[^\s\x00-\x1f\x7f])?$"
+"""What a signal may be called: up to 200 characters on one line, without blanks around them."""
+
+
+def _not_an_input(name: str) -> str:
+    if name in frozenset(InputType):
+        raise ValueError("is a kind of input with a call of its own, and cannot be a signal's name")
+    return name
+
+
+EventName = Annotated[str, Field(pattern=SIGNAL_NAME), AfterValidator(_not_an_input)]
 
 
 class ActionType(StrEnum):
