@@ -75,7 +75,8 @@ class StageRunner:
         now = self._clock()
         with unit_of_work(self._engine, batch.tenants()) as transaction:
             repository = StageRepository(transaction)
-            rows = repository.load(stage, [r.exception_id for r in batch.references])
+            first = all(reference.sequence == 1 for reference in batch.references)
+            rows = repository.load(stage, [r.exception_id for r in batch.references], first)
             judged = judge_batch(stage, batch, _complete(stage, repository, rows))
             attempted = _Attempt(stage, self._decide[stage], now)
             attempted.all(judged, self._pack_sets(stage, transaction, judged, now))

@@ -68,9 +68,13 @@ class StageRepository:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
-    def load(self, stage: Stage, ids: Iterable[UUID]) -> dict[UUID, LoadedException]:
-        """The rows of a batch, locked in id order. Rows of undeclared tenants are not there."""
-        rows = self._transaction.rows(sql.LOAD[stage], {"ids": [str(i) for i in ids]})
+    def load(self, stage: Stage, ids: Iterable[UUID], first: bool = False) -> dict[UUID, LoadedException]:
+        """The rows of a batch, locked in id order. Rows of undeclared tenants are not there.
+
+        `first`: the delivery is about first inputs, so what only later ones need is not looked for.
+        """
+        statement = sql.LOAD_FIRST if first and stage is not Stage.TOOL else sql.LOAD[stage]
+        rows = self._transaction.rows(statement, {"ids": [str(i) for i in ids]})
         sealing = self._transaction.sealing
         loaded = [_loaded(row, sealing) for row in rows]
         return {one.record.exception_id: one for one in loaded}

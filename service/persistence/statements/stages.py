@@ -57,6 +57,9 @@ def _load(columns: str = "", joins: str = "") -> str:
     return _LOAD.format(columns=columns, joins=joins)
 
 
+LOAD_FIRST = _load()
+"""For the first input of an exception, before the tool stage: it has no plan and no approval yet."""
+
 LOAD: Mapping[Stage, str] = {
     Stage.INTAKE: _load(),
     Stage.TRIAGE: _load(),
@@ -277,7 +280,8 @@ WITH decided AS MATERIALIZED (
         AS d(id uuid, sequence int, attempt smallint, retry_at timestamptz, data json)
 ), moved AS (
     UPDATE exceptions e
-       SET attempt = d.attempt, retry_at = d.retry_at, hold_reason = NULL, position = e.position + 1, updated_at = %(now)s
+       SET attempt = d.attempt, retry_at = d.retry_at, hold_reason = NULL, position = e.position + 1,
+           updated_at = %(now)s
       FROM decided d
      WHERE e.exception_id = d.id
        {guard}

@@ -112,6 +112,21 @@ def test_a_call_that_failed_for_good_is_followed_by_what_its_plan_says(
     assert one.rows("SELECT state FROM tool_executions WHERE {own} AND step = '2'")[0][0] == "failed"
 
 
+def test_a_plan_that_is_given_up_waits_for_the_calls_that_are_out(world: MakeWorld) -> None:
+    # given two calls at once, one of which fails for good while the other is still out
+    one = world([parallel(1, [call(1, AGAIN, "first", onFailure="escalate")], [call(1, ONCE, "second")])])
+    reference = one.planned()
+    first, second = one.turns.start(Batch.single(reference)).flights
+    one.turns.land([(first, ToolResult(first.key, Answer.PERMANENT, error="no"))])
+    # then the exception is not at its end yet
+    assert one.status(reference) == "IN_PROGRESS"
+    # when the other's answer comes
+    one.turns.land([(second, confirmed(second))])
+    # then it counts, and the plan is given up
+    assert one.status(reference) == "ESCALATED"
+    assert [data["step"] for _, data in one.events("ToolExecutionCompleted")] == ["1.2.1"]
+
+
 def test_without_a_word_on_failure_a_call_that_was_given_up_is_dead_lettered(world: MakeWorld) -> None:
     # given a call that its tool never works
     one = world([call(1, AGAIN, "first")], script=lambda f, _: ToolResult(f.key, Answer.TRANSIENT, error="busy"))
@@ -163,7 +178,7 @@ def test_a_large_answer_is_kept_once_and_later_steps_read_all_of_it(world: MakeW
     one = world(steps, script=script)
     # when the worker dies after the answer was written down, and the plan is carried on by another
     reference = one.planned()
-    one.dies_at = 4
+    one.dies_at = 5
     one.worked_out(reference)
     # then the answer stands in one row, a reference to it with the effect, and the later call had the word
     assert one.status(reference) == "RESOLVED"
