@@ -50,6 +50,7 @@ _LEFT = [
     "DE44500105175407324932",
     "550e8400-e29b-41d4-a716-446655440000",
     "00000000-0000-4111-1111-111111111111",
+    "41111111-1111-1111-8abc-0123456789ab",
     "a @ b",
     "@home",
     "the token ring",
@@ -117,7 +118,7 @@ def test_a_tool_that_needs_a_field_gets_it_whatever_would_mask_it() -> None:
     needs = redactor.without(["mail", "ssn", "customer.taxId"])
     assert needs.redact(payload).view == {**payload, "copy": MASK}
     # and is told apart from the one that does not need it
-    assert needs.key != redactor.key
+    assert len({needs.key, redactor.key, redactor.without(["mail"]).key}) == 3
 
 
 def test_patterns_mask_fields_by_name_and_parts_of_values() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.domain.conditions import Condition, Situation, Verdict, compile_condition
 from service.domain.errors import ConditionFailedError
-from service.domain.selection import TOGETHER, Selected, Selection
+from service.domain.selection import MOST_SHAPES, TOGETHER, Selected, Selection
 from tests.unit.domain.given import NOON, exception
 
 _SOURCES = st.sampled_from(
@@ -73,6 +73,8 @@ def test_payloads_of_ever_new_shapes_are_asked_all_the_same() -> None:
     for number in range(40):
         found = selection.first_match(_situation({f"f{number}": 1}, selection))
         assert found == Selected(number, tuple(range(number)))
+    # and programs are not kept for all of them: a source cannot fill the memory with shapes
+    assert len(selection._courses) == MOST_SHAPES
 
 
 @given(
