@@ -1,4 +1,5 @@
-"""Known secrets are masked wherever they turn up: in log records, and in what tools answer.
+"""Known secrets are masked wherever they turn up: in log records, and in what tools answer. What only looks like a
+secret, a card number or an IBAN is masked in log records too.
 
 The second line of defence. The first is that a secret is resolved at the last moment and handed to nobody but
 the connection; this one catches the tool that echoes its headers and the library that logs its arguments.
@@ -17,7 +18,12 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 from weakref import WeakSet
 
+from service.domain.detectors import Detector, masked_text, suspicious
+
 MASK = "[SECRET]"
+
+LOOKED_FOR_IN_LOGS = frozenset(Detector) - {Detector.EMAIL}
+"""What is masked in logs though nobody resolved it. Not addresses: workers are called `celery@host.example`."""
 
 SHORTEST_MASKED = 6
 """Characters. A shorter secret is not searched for: it would mask parts of ordinary words."""
@@ -100,7 +106,9 @@ class _MaskingFactory:
     def _masked(self, text: str) -> str:
         for known in tuple(self.known):
             text = known.masked_text(text)
-        return text
+        if not suspicious(text.encode("utf-8", "replace"), LOOKED_FOR_IN_LOGS):
+            return text
+        return masked_text(text, LOOKED_FOR_IN_LOGS)
 
 
 def _spellings(value: str) -> set[str]:

@@ -23,6 +23,7 @@ Origins = dict[str, str]
 """Where the author wrote each key, and under "" the object itself."""
 
 _SEVERITIES = {plain(severity.value): severity.value for severity in Severity}
+_MINUTES = ("minutes", "minutestoresolve", "resolvewithinminutes", "resolutionminutes")
 _MATCHING = {plain(name) for name in Match.model_fields}
 _EXPECTED = {plain(name): name for name in EXPECTABLE}
 
@@ -76,7 +77,30 @@ def _rule(members: Members, at: Written) -> Members:
     return members
 
 
+def _tenant(members: Members, at: Written) -> Members:
+    _list_of_minutes(members, at)
+    return _paths(members, at)
+
+
+def _list_of_minutes(members: Members, at: Written) -> None:
+    """`sla` as a list of `{severity, minutes}`."""
+    given = members.get("sla")
+    if not isinstance(given, list):
+        return
+    rules = [{plain(str(key)): item for key, item in rule.items()} for rule in given if isinstance(rule, Mapping)]
+    minutes = [next((rule[name] for name in _MINUTES if name in rule), None) for rule in rules]
+    severities = [_SEVERITIES.get(plain(str(rule.get("severity")))) for rule in rules]
+    if len(rules) < len(given) or None in minutes or None in severities or len(set(severities)) < len(given):
+        return
+    if any(len(rule) != len({"severity", "minutes"}) for rule in rules):
+        return
+    members["sla"] = {"minutesToResolve": dict(zip(severities, minutes, strict=True))}
+    for index, severity in enumerate(severities):
+        at.told.origins[f"sla.minutesToResolve.{severity}"] = f"{at.origins['sla']}[{index}]"
+
+
 def _domain(members: Members, at: Written) -> Members:
+    _list_of_minutes(members, at)
     if "testSuites" in members:
         members["testSuites"] = _cases(
             at.told, members["testSuites"], at.path, at.origins.get("testSuites", "testSuites")
@@ -248,7 +272,7 @@ def _case(members: Members, at: Written) -> Members:  # noqa: ARG001 - as every 
 
 SHAPES: Mapping[str, Callable[[Members, Written], Members]] = {
     "DomainPack": _domain,
-    "TenantPack": _paths,
+    "TenantPack": _tenant,
     "SeverityRule": _rule,
     "DetectionRule": _rule,
     "PolicyTagRule": _rule,

@@ -161,6 +161,7 @@ def test_a_tenant_pack_in_another_dialect() -> None:
                 {"event": "exception_escalated", "severity": "high", "channel": "webhook", "url": "https://x.example"}
             ],
             "rate_limit_per_second": 5,
+            "sla_rules": [{"severity": "high", "minutes": 30}, {"severity": "LOW", "resolve_within_minutes": 90}],
             "detectors_off": ["EMAIL"],
         },
         domain,
@@ -183,6 +184,7 @@ def test_a_tenant_pack_in_another_dialect() -> None:
             }
         ],
         "rateLimitPerSecond": 5,
+        "sla": {"minutesToResolve": {"HIGH": 30, "LOW": 90}},
         "detectorsOff": ["email"],
     }
 
@@ -226,6 +228,7 @@ def test_a_warning_has_its_line_too() -> None:
     [
         ({"severityRules": [], "severity_rules": []}, "severity_rules", "a second time"),
         ({"sla": {"minutesToResolve": {"HIGH": 1, "high": 2}}}, "sla.minutesToResolve.high", "a second time"),
+        ({"sla": [{"severity": "HIGH", "minutes": -1}]}, "sla[0]", "greater than 0"),
         ({"tools": [{"url": "https://x.example"}]}, "tools[0]", "says its own name"),
         ({"exceptionTypes": ["LATE", "LATE"]}, "exceptionTypes[1]", "twice"),
         (

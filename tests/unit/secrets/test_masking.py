@@ -68,3 +68,15 @@ def test_data_is_masked_through_and_through(known: KnownSecrets) -> None:
 def test_a_short_value_masks_nothing(known: KnownSecrets) -> None:
     known.add("on")
     assert known.masked_text("done once") == "done once"
+
+
+def test_what_only_looks_like_a_secret_is_masked_in_logs_too(
+    known: KnownSecrets, log: tuple[logging.Logger, io.StringIO]
+) -> None:
+    logger, written = log
+    logger.warning("Authorization: Bearer %s for card %s", "abcdef0123456789", "4111 1111 1111 1111")
+    logger.warning("worker celery@host.example took %s", "41111111-1111-1111-8abc-0123456789ab")
+    assert written.getvalue() == (
+        "Authorization: Bearer [REDACTED] for card [REDACTED]\n"
+        "worker celery@host.example took 41111111-1111-1111-8abc-0123456789ab\n"
+    )
