@@ -280,7 +280,6 @@ def _people(product: Product) -> People:
         "tenantId": tenant_id,
         "domainName": DOMAIN,
         "humanApprovalRules": APPROVALS,
-        "egress": {"allowHttp": True},
     }
     with unit_of_work(product.system) as transaction:
         create_tenant(transaction, tenant_id, "a test's tenant")
