@@ -86,6 +86,11 @@ class PlanWorld:
         """A person says what became of a call."""
         return self.give(Input(InputType.EFFECT_RESOLVED, {"step": step, "verdict": verdict, **data}, actor="bob"))
 
+    def redeliver(self) -> PlanWorld:
+        """The tool stage gets the exception again, after a redrive."""
+        self._tool_stage()
+        return self
+
     def waits_for(self) -> list[str]:
         """Paths of the steps whose turn it is."""
         return [step.path for step in open_steps(self.plan, self.record.step_results)]

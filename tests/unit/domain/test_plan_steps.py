@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from service.domain.errors import PayloadInvalidError, StepNotWaitingError, TemplateUnresolvedError
+from service.domain.errors import (
+    ConditionFailedError,
+    PayloadInvalidError,
+    StepNotWaitingError,
+    TemplateUnresolvedError,
+)
 from service.domain.exceptions import Severity, Status
 from service.domain.plans import StepState, to_document
 from tests.unit.domain.given import NOON, comment, exception, packs, playbook, prose
@@ -351,11 +357,26 @@ def test_a_compensation_that_fails_is_named() -> None:
 
 
 def test_a_plan_is_given_up_only_when_nothing_is_under_way() -> None:
-    arms = [[_call("pay", onFailure="compensate")], [_call("order", compensation=_call("undo")), _call("trace")]]
+    # given a call that fails while another is under way
+    arms = [[_call("order", compensation=_call("undo")), _call("trace")], [_call("pay", onFailure="compensate")]]
     world = _world(_step("parallel", {"branches": arms}), answer=lambda s, _: FAILS if s.name == "pay" else {}).start()
-    assert world.finished is Status.ESCALATED
-    # whichever answered first: what was done is undone, and nothing new is begun after the failure
-    assert world.called[-1] == "1.2.1/undo"
+    assert [path for path, _ in world.sent][:2] == ["1.2.1", "1.1.1"]
+    # then what it did is undone too, nothing new is begun, and it is given up once
+    assert (world.finished, world.called) == (Status.ESCALATED, ["1.1.1", "1.1.1/undo"])
+    assert world.types.count("ExceptionEscalated") == 1
+
+
+def test_a_step_that_could_not_be_opened_is_opened_after_the_redrive() -> None:
+    # given a condition that cannot be evaluated over what the tool answered
+    steps = [_call("trace"), comment("now", condition="steps.trace.output.n > 2")]
+    world = _world(*steps, answer=lambda *_: {"n": "many"}).start()
+    assert isinstance(world.failure, ConditionFailedError)
+    assert world.types.count("StepExecutionRequested") == 1
+    # when the cause is gone and the exception comes again
+    corrected = replace(world.record.step_results["1"], output={"n": 3})
+    world.record = replace(world.record, step_results={"1": corrected})
+    world.redeliver()
+    assert (world.finished, world.types.count("StepExecutionRequested")) == (Status.RESOLVED, 2)
 
 
 # effects that nobody knows
