@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.engine.batch import Reference
-from service.errors import PermanentError, SentinaiError
+from service.errors import PermanentError, SentinaiError, TransientError
 
 _MESSAGE_LIMIT = 2000
 
@@ -30,6 +30,29 @@ class StageFaultError(PermanentError):
         super().__init__(
             f"the stage itself failed ({type(error).__name__}; its log has the cause): report it with the exception's "
             "id and redrive after the fix"
+        )
+
+
+class ToolUnavailableError(TransientError):
+    """A tool did not work a call, and may work it later."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"{cause}; it is called again by itself")
+
+
+class ToolRefusedError(PermanentError):
+    """A tool refused a call, and would refuse it again."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"{cause}; correct the payload, the pack or the tool, then redrive")
+
+
+class PlanStalledError(PermanentError):
+    """Nothing of a plan is under way, and it has not come to an end."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the plan can neither go on nor end: report it with the exception's id and redrive after the fix"
         )
 
 

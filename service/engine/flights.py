@@ -24,7 +24,13 @@ from service.domain.stages.tool import PlanMissingError
 from service.engine.batch import Reference
 from service.engine.course import Course, Draft, Flight
 from service.engine.effect_ledger import Permission, judge_effect, lease_until
-from service.engine.failures import Failure, StageFaultError
+from service.engine.failures import (
+    Failure,
+    PlanStalledError,
+    StageFaultError,
+    ToolRefusedError,
+    ToolUnavailableError,
+)
 from service.engine.holds import Hold
 from service.engine.outputs import stored
 from service.engine.results import EarlyError, Retry
@@ -41,29 +47,6 @@ CALLS_AT_ONCE = 20
 
 NOT_SENT_WAIT_SECONDS = 1.0
 """The least that a call waits which found its tool's limit reached on its way out."""
-
-
-class ToolUnavailableError(TransientError):
-    """A tool did not work a call, and may work it later."""
-
-    def __init__(self, cause: str) -> None:
-        super().__init__(f"{cause}; it is called again by itself")
-
-
-class ToolRefusedError(PermanentError):
-    """A tool refused a call, and would refuse it again."""
-
-    def __init__(self, cause: str) -> None:
-        super().__init__(f"{cause}; correct the payload, the pack or the tool, then redrive")
-
-
-class PlanStalledError(PermanentError):
-    """Nothing of a plan is under way, and it has not come to an end."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "the plan can neither go on nor end: report it with the exception's id and redrive after the fix"
-        )
 
 
 @dataclass(slots=True)

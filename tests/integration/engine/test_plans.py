@@ -15,7 +15,8 @@ from service.domain.plans import OnFailure
 from service.engine import turns
 from service.engine.batch import Batch
 from service.engine.course import Flight
-from service.engine.flights import CALLS_AT_ONCE, ToolUnavailableError
+from service.engine.failures import ToolUnavailableError
+from service.engine.flights import CALLS_AT_ONCE
 from service.engine.results import Retry
 from service.persistence.database import DatabaseUnavailableError
 from service.persistence.unit_of_work import unit_of_work
