@@ -138,6 +138,7 @@ def test_one_probe_goes_out_in_the_whole_fleet_and_its_success_closes_the_breake
     assert not any(p.open for p in passages)
     # and answers to calls from before say nothing
     workers[1].record(tool, succeeded=1, failed=0)
+    clocks.pass_by(LOOK_SECONDS)
     assert not workers[2].passage(tool, PROBE_SECONDS).open
     # when it works
     workers[0].record_probe(tool, succeeded=True)
