@@ -21,6 +21,13 @@ class ConnectionFailed(TransportError):
     """The cluster is away, or refuses us: kombu may reconnect."""
 
 
+class ChannelClosed(ConnectionFailed):
+    """The channel was closed, as kombu closes those of a connection it gave up: with a new one the call goes on."""
+
+    def __init__(self) -> None:
+        super().__init__("the channel is closed: publish through a new one, or with a retry policy, which opens one")
+
+
 class ChannelFailed(TransportError):
     """One operation was refused; the connection itself is fine."""
 

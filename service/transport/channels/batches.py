@@ -32,7 +32,7 @@ class PublishBatch:
     def flush(self) -> None:
         """Make all records, send them, then wait once: what is handed over in one go travels in fewer requests."""
         messages, self._messages = self._messages, []
-        cluster, known = self.channel.connection.cluster, Routes()
+        cluster, known = self.channel.open_transport().cluster, Routes()
         ready = [
             (topic, record, message)
             for message, kwargs in messages

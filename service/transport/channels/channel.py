@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..delays.parking import send
-from ..errors import Unroutable
+from ..errors import ChannelClosed, Unroutable
 from ..publishing import Delivery
 from ..records import Record, encode
 from .batches import PublishBatch, Routes
@@ -81,24 +81,26 @@ class Channel(Declarations):
         Raises:
             Unroutable: no queue takes it, and it is ``mandatory``, or persistent under ``unroutable="raise"``.
             PreconditionFailed: its ``expiration`` is not a number of milliseconds.
-            PublishFailed, PublishRefused, PublishTimedOut: see there.
+            PublishFailed, PublishRefused, PublishTimedOut, ChannelClosed: see there.
         """
+        publisher = self.open_transport().cluster.publisher
         deliveries = self.send(message, exchange, routing_key, mandatory)
         if exchange and nature_of(message["properties"]).transient:
-            self.connection.cluster.publisher.serve()
+            publisher.serve()
         else:
-            self.connection.cluster.publisher.wait(deliveries, confirm_timeout or timeout)
+            publisher.wait(deliveries, confirm_timeout or timeout)
 
     def send(self, message: Raw, exchange: str, routing_key: str, mandatory: bool = False) -> list[Delivery]:
         """Hand a message to the producer for every topic it goes to."""
-        cluster, records = self.connection.cluster, self.records(message, exchange, routing_key, mandatory)
+        cluster, records = self.open_transport().cluster, self.records(message, exchange, routing_key, mandatory)
         return [send(cluster, topic, record, message) for topic, record in records]
 
     def records(
         self, message: Raw, exchange: str, routing_key: str, mandatory: bool = False, known: Routes | None = None
     ) -> list[tuple[str, Record]]:
         """Make a message's record for every topic it goes to. A batch remembers in ``known`` where its others went."""
-        cluster, properties = self.connection.cluster, message["properties"]
+        transport, properties = self.open_transport(), message["properties"]
+        cluster = transport.cluster
         routing_key = routing_key or ""
         if properties.get("priority"):
             cluster.counters.add("priorities_ignored")
@@ -107,7 +109,7 @@ class Channel(Declarations):
         nature = nature_of(properties)
         found = known.get((exchange, routing_key, nature)) if known is not None else None
         if found is None:
-            found = targets(cluster, self.connection.session.listener, exchange, routing_key, nature)
+            found = targets(cluster, transport.session.listener, exchange, routing_key, nature)
         if known is not None:
             known[exchange, routing_key, nature] = found
         if not found:
@@ -118,6 +120,13 @@ class Channel(Declarations):
         return [
             (target.topic, Record(record_key(properties, routing_key, target), told.value, headers)) for target in found
         ]
+
+    def _transport(self) -> Transport:
+        """Return what the channel belongs to. A producer of a pool may still have one whose connection was given up."""
+        if self.connection is None:
+            raise ChannelClosed
+        transport: Transport = self.connection
+        return transport
 
     def create_publish_batch(self, max_size: int) -> PublishBatch:
         """Start a batch: see :meth:`kombu.Producer.batch`."""

@@ -15,7 +15,7 @@ from kombu import Connection, Exchange, Producer, Queue
 from kombu.exceptions import DecodeError, OperationalError
 
 from service.transport.cluster import cluster_of
-from service.transport.errors import BrokerUnavailable, ConsumerFailed, Unroutable
+from service.transport.errors import BrokerUnavailable, ChannelClosed, ConsumerFailed, Unroutable
 
 from .conftest import PROJECT, Corner, until
 from .consuming import Received, publish
@@ -382,3 +382,18 @@ def shared(one: Connection, two: Connection) -> bool:
 
 def drained(*listeners: Received) -> int:
     return sum(listener.take() for listener in listeners)
+
+
+def test_a_producer_whose_connection_was_given_up_publishes_through_a_new_one(corner: Corner) -> None:
+    # given a pooled producer that met an outage longer than its retries: kombu closed its channel and raised
+    with corner.connect() as connection:
+        producer = Producer(connection)
+        producer.publish("before", exchange="", routing_key="jobs", declare=[JOBS])
+        connection.collect()
+        # when it is used again, then the error says that a new channel would do
+        with pytest.raises(ChannelClosed, match="closed"):
+            producer.publish("lost?", exchange="", routing_key="jobs")
+        # and with a retry policy, as Celery publishes, it goes on by itself
+        producer.publish("after", exchange="", routing_key="jobs", retry=True, retry_policy={"max_retries": 1})
+        received = Received(connection, JOBS).wait_for(2)
+        assert {message.payload for message in received} == {"before", "after"}
