@@ -121,7 +121,7 @@ class Channel(Declarations):
             (target.topic, Record(record_key(properties, routing_key, target), told.value, headers)) for target in found
         ]
 
-    def _transport(self) -> Transport:
+    def open_transport(self) -> Transport:
         """Return what the channel belongs to. A producer of a pool may still have one whose connection was given up."""
         if self.connection is None:
             raise ChannelClosed
