@@ -147,7 +147,9 @@ def test_the_example_packs_read_as_the_standard_parser_reads_them(file: Path) ->
     assert read_document(file.read_text(), file.name).document == json.loads(file.read_text())
 
 
-_scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+_scalars = (
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+)
 _texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=6)
 _documents = st.dictionaries(
     _texts,
