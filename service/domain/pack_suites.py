@@ -71,6 +71,8 @@ def run_case(case: SuiteCase, path: str, packs: PackSet, now: datetime) -> CaseR
         for key, expected in case.expectedOutput.items()
         if not _as_expected(key, expected, actual)
     )
+    if mismatches and actual["error"] is not None and "error" not in case.expectedOutput:
+        mismatches += (Mismatch("error", None, actual["error"]),)
     return CaseResult(path, case.name or path, actual, mismatches)
 
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from service.domain.packs.faults import Fault, path_of
+from service.domain.packs.parts import VARIABLE
 from service.domain.packs.tool_calls import tool_call
 from service.domain.packs.tools import SmtpTool, Tool, WebhookTool
 from service.domain.plans import ToolCall
@@ -47,7 +48,8 @@ def notify_faults(path: str, params: Mapping[str, Any]) -> Iterator[Fault]:
         if params.get(key) is not None and not isinstance(params[key], _MAY_BE.get(key, (str,))):
             yield Fault(f"{path}.{key}", f"must be {' or '.join(kind.__name__ for kind in _MAY_BE.get(key, (str,)))}")
     for key in _CONSTANT:
-        if isinstance(params.get(key), str) and "{" in params[key]:
+        text = params.get(key)
+        if isinstance(text, str) and "{" in (VARIABLE.sub("", text) if key == "url" else text):
             yield Fault(f"{path}.{key}", "holds no template: where a notification goes does not come from an exception")
     try:
         notify_tool(params)
