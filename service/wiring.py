@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -16,12 +17,14 @@ from service.dispatch.chains import ChainSender
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.held import HeldWork
 from service.dispatch.lanes import LaneLeases
+from service.dispatch.notifications import DueNotifications, NotificationSender
 from service.dispatch.timers import Timers
 from service.domain.exceptions import PackVersions
 from service.domain.packs import PackSet, build_pack_set, parse_domain_pack, parse_tenant_pack
 from service.domain.packs.tools import ToolKind
 from service.domain.stages import DECIDE
 from service.engine.landing import OnRetries, leave_to_the_reconciler
+from service.engine.notifier import Notifier
 from service.engine.packs import BuildPackSet, PackSource
 from service.engine.pipeline import Pipeline
 from service.engine.runner import StageRunner
@@ -67,24 +70,37 @@ def build_pipeline(settings: Settings, retry: OnRetries = leave_to_the_reconcile
     slots = CallSlots(_call_limits(settings))
     http = HttpToolClient(slots, egress_guard(settings), secrets, tool_kinds(settings, secrets))
     client = MaskingToolClient(http, secrets.known)
+    admission = GuardedAdmission(RedisBreakers(connect(settings.redis_url), _breaker_policy(settings)), slots)
     tools = ToolStageRunner(
         engine,
         packs,
         client,
         utc_now,
-        GuardedAdmission(RedisBreakers(connect(settings.redis_url), _breaker_policy(settings)), slots),
+        admission,
         Patience(settings.tool_patience_seconds, settings.landing_seconds),
         retry,
     )
 
+    # With connections and packs of its own: it works beside the stages and is never in their way.
+    notifier = Notifier(
+        open_engine(settings.database_url, Role.APPLICATION, pool_size=2),
+        PackSource(StoredPacks(), _compiler(settings.pack_variables)),
+        client,
+        admission,
+        utc_now,
+    )
+
     def close() -> None:
+        began = time.monotonic()
         tools.close()
+        notifier.close(max(0.0, settings.landing_seconds - (time.monotonic() - began)))
         client.close()
 
     return Pipeline(
         engine=engine,
         deciding=StageRunner(engine, packs, DECIDE, utc_now),
         tools=tools,
+        notifier=notifier,
         clock=utc_now,
         close=close,
     )
@@ -131,7 +147,11 @@ def build_dispatcher(settings: Settings, app: Celery) -> Dispatcher:
         batch_size=settings.batch_size,
         batches_in_flight=settings.batches_in_flight,
         renew_every_seconds=settings.lane_lease_seconds / 3,
-        chores=(HeldWork(engine), Timers(engine, utc_now)),
+        chores=(
+            HeldWork(engine),
+            Timers(engine, utc_now),
+            DueNotifications(engine, NotificationSender(app), utc_now),
+        ),
     )
 
 

@@ -44,6 +44,7 @@ app.autodiscover_tasks(
         "tasks.policy",
         "tasks.playbook",
         "tasks.tool",
+        "tasks.notify",
         "tasks.maintenance",
         "tasks.signals",
     ],

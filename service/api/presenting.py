@@ -34,6 +34,7 @@ def detail(details: ExceptionDetails) -> schemas.ExceptionDetail:
         waiting_for=presenting_plans.waiting_for(details),
         unknown_effects=presenting_plans.unknown_effects(details),
         dead_letter=_dead_letter(details.dead_letter),
+        notifications=[_notification(row) for row in details.notifications],
     )
 
 
@@ -103,6 +104,21 @@ def _versions(row: Row[Any]) -> schemas.PackVersions | None:
     if row.domain_version is None and row.tenant_version is None:
         return None
     return schemas.PackVersions(domain=row.domain_version, tenant=row.tenant_version)
+
+
+def _notification(row: Row[Any]) -> schemas.Notification:
+    return schemas.Notification(
+        on=row.event,
+        position=row.position,
+        policy=row.policy,
+        channel=row.channel,
+        state=row.state,
+        attempts=row.attempts,
+        error=row.error,
+        created_at=row.created_at,
+        sent_at=row.sent_at,
+        finished_at=row.finished_at,
+    )
 
 
 def _dead_letter(row: Row[Any] | None) -> schemas.DeadLetter | None:

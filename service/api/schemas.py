@@ -333,6 +333,21 @@ class DeadLetter(_Out):
     dead_lettered_at: datetime
 
 
+class Notification(_Out):
+    """What a notification policy told somebody of an event, or is about to."""
+
+    on: str = Field(description="The event.")
+    position: int = Field(description="The event's place in the timeline.")
+    policy: str = Field(description="The policy's place in the packs.")
+    channel: str
+    state: str = Field(description="intent, sent, confirmed, failed or unknown.")
+    attempts: int
+    error: str | None
+    created_at: datetime
+    sent_at: datetime | None
+    finished_at: datetime | None
+
+
 class ExceptionDetail(ExceptionSummary):
     """An exception with everything that hangs on it."""
 
@@ -347,6 +362,7 @@ class ExceptionDetail(ExceptionSummary):
     waiting_for: list[Waiting] = Field(description="What it waits for; empty unless it rests and waits.")
     unknown_effects: list[UnknownEffect]
     dead_letter: DeadLetter | None
+    notifications: list[Notification] = Field(description="By notification policies, the newest first; at most 100.")
 
 
 class Event(_Out):

@@ -25,6 +25,11 @@ def plan_id(exception_id: UUID, sequence: int) -> UUID:
     return uuid5(exception_id, f"plan:{sequence}")
 
 
+def notification_key(exception_id: UUID, position: int, policy: str) -> str:
+    """The idempotency key of what a policy has told about an exception's event: the same however often it is sent."""
+    return str(uuid5(exception_id, f"notification:{position}:{policy}"))
+
+
 def effect_key(plan: UUID, step: str) -> str:
     """The idempotency key of one step's external effect: the same on every delivery, sent as `Idempotency-Key`.
 

@@ -36,6 +36,9 @@ ROOTS = frozenset(
 SCOPES = frozenset({"exception", "steps", "item", "index"})
 """What a placeholder can begin with: the exception; earlier results; inside a foreach its item and its index."""
 
+ABOUT_EVENTS = frozenset({"exception", "event"})
+"""What a placeholder can begin with where something is told of an event: `event.type`, `event.data.reason`."""
+
 RESULT_PARTS = ("output", "state", "error", "by")
 """What can follow `steps.<key>.`."""
 
@@ -91,15 +94,15 @@ Template = Placeholder | TextTemplate | ObjectTemplate | ListTemplate | Constant
 """A parsed JSON value with placeholders in its texts."""
 
 
-def parse(value: Any) -> Template:
-    """Parse every text inside a JSON value. Raises TemplateError."""
+def parse(value: Any, scopes: frozenset[str] = SCOPES) -> Template:
+    """Parse every text inside a JSON value; placeholders may begin with `scopes`. Raises TemplateError."""
     if isinstance(value, str):
-        return _parse_text(value)
+        return _parse_text(value, scopes)
     if isinstance(value, Mapping):
-        items = tuple((key, parse(item)) for key, item in value.items())
+        items = tuple((key, parse(item, scopes)) for key, item in value.items())
         return _folded(value, ObjectTemplate(items), (item for _, item in items))
     if isinstance(value, Sequence):
-        members = tuple(parse(item) for item in value)
+        members = tuple(parse(item, scopes) for item in value)
         return _folded(value, ListTemplate(members), members)
     return Constant(value)
 
@@ -164,13 +167,13 @@ def _folded(value: Any, parsed: Template, members: Any) -> Template:
     return Constant(value) if all(isinstance(member, Constant) for member in members) else parsed
 
 
-def _parse_text(text: str) -> Template:
+def _parse_text(text: str, scopes: frozenset[str]) -> Template:
     parts: list[str | Placeholder] = []
     end = 0
     for found in _PLACEHOLDER.finditer(text):
         if found.start() > end:
             parts.append(_literal(text[end : found.start()]))
-        parts.append(parse_placeholder(found["double"] if found["double"] is not None else found["single"]))
+        parts.append(parse_placeholder(found["double"] if found["double"] is not None else found["single"], scopes))
         end = found.end()
     if end < len(text):
         parts.append(_literal(text[end:]))
@@ -187,12 +190,13 @@ def _literal(text: str) -> str:
     return text
 
 
-def parse_placeholder(expression: str) -> Placeholder:
+def parse_placeholder(expression: str, scopes: frozenset[str] = SCOPES) -> Placeholder:
     """What stands between the braces. Raises TemplateError."""
     expression = expression.strip()
     parts = expression.split(".")
-    if parts[0] not in SCOPES:
-        raise TemplateError(f"{{{{ {expression} }}}} must begin with `exception.`, `steps.`, `item` or `index`")
+    if parts[0] not in scopes:
+        known = "`exception.`, `steps.`, `item` or `index`" if scopes is SCOPES else "`exception.` or `event.`"
+        raise TemplateError(f"{{{{ {expression} }}}} must begin with {known}")
     if parts[0] != "exception":
         return _parse_later(expression, parts)
     if len(parts) < 2 or not all(_PART.fullmatch(part) for part in parts):
@@ -213,6 +217,8 @@ def _parse_later(expression: str, parts: list[str]) -> Placeholder:
         raise TemplateError(f"{{{{ {expression} }}}} is not a path like `steps.getOrder.output.status`")
     if scope == "index" and path:
         raise TemplateError(f"{{{{ {expression} }}}}: index has no parts")
+    if scope == "event" and path[:1] not in (("type",), ("data",)):
+        raise TemplateError(f"{{{{ {expression} }}}} must be `event.type` or `event.data.` and a name")
     if scope == "steps" and (len(path) < 2 or path[1] not in RESULT_PARTS):
         known = ", ".join(RESULT_PARTS)
         raise TemplateError(f"{{{{ {expression} }}}} must be `steps.<key>.` and one of {known}")

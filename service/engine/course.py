@@ -22,6 +22,7 @@ from service.domain.stages import Advance
 from service.engine.batch import Reference
 from service.engine.decisions import encode_move, encode_steps, encode_timers
 from service.engine.holds import Hold
+from service.engine.notices import notices
 from service.engine.results import Retry
 from service.errors import PermanentError
 from service.persistence.stages import Effect
@@ -144,6 +145,9 @@ class Draft:
         encode_steps(decision, self.course.plan_id, self.steps, self.in_ledger)
         if self.timers:
             decision["timers"] = encode_timers(decision["id"], self.course.plan_id, self.timers)
+        told = notices(self.course.record, self.course.packs, events, self.changes)
+        if told:
+            decision["notices"] = told
         return decision
 
 

@@ -1,7 +1,7 @@
 """Decisions as the statements take them: one JSON object an exception, with lists of rows for what hangs on it.
 
-Scalar keys are columns of the move; `plans`, `steps`, `settles`, `results`, `answers`, `sends`, `effects` and
-`timers` are lists of rows (`service.persistence.statements.stages.PARTS`). One exception has at most one decision
+Scalar keys are columns of the move; `plans`, `steps`, `settles`, `results`, `answers`, `sends`, `effects`, `timers`
+and `notices` are lists of rows (`service.persistence.statements.stages.PARTS`). One exception has at most one decision
 in a statement: a second would be lost.
 """
 
@@ -16,6 +16,7 @@ from service.domain.exceptions import NO_CHANGES, Changes, ExceptionRecord, Inpu
 from service.domain.identifiers import effect_key, plan_id
 from service.domain.packs import PackSet
 from service.domain.plans import StepRecord, Timer, plan_hash, to_document
+from service.engine.notices import notices
 from service.engine.outputs import stored
 
 _VERDICTS = {"done": "confirmed", "not_done": "failed", "resend": "intent"}
@@ -49,6 +50,9 @@ def encode(
         decision["timers"] = encode_timers(record.exception_id, plan, outcome.timers)
     if outcome.approval is not None:
         decision["approval"] = _approval(record, outcome)
+    told = notices(record, packs, outcome.events, outcome.changes)
+    if told:
+        decision["notices"] = told
     return decision
 
 

@@ -10,7 +10,8 @@ from sqlalchemy import Engine
 
 from service.domain.exceptions import Stage
 from service.engine.batch import Batch
-from service.engine.failures import Failure, as_dead_letters, error_class
+from service.engine.failures import Failure, error_class
+from service.engine.notifier import Notifier
 from service.engine.results import EarlyError, PlanGoesOnError, Retry, StageResult
 from service.engine.runner import StageRunner
 from service.engine.tool_stage import ToolStageRunner
@@ -34,9 +35,11 @@ class Pipeline:
         engine: Engine,
         deciding: StageRunner,
         tools: ToolStageRunner,
+        notifier: Notifier,
         clock: Callable[[], datetime],
         close: Callable[[], None],
     ) -> None:
+        self.notifier = notifier
         self._engine = engine
         self._deciding = deciding
         self._tools = tools
@@ -87,8 +90,7 @@ class Pipeline:
         onward = self._tools.give_up(calls) if calls else ()
         failures = [Failure(retry.reference, retry.error) for retry in retries if retry not in calls]
         if failures:
-            with unit_of_work(self._engine, {f.reference.tenant_id for f in failures}) as transaction:
-                StageRepository(transaction).dead_letter(stage, as_dead_letters(failures), self._clock())
+            self._deciding.give_up(stage, failures)
         return [Retry(reference, PlanGoesOnError(reference), due_in_seconds=0.0) for reference in onward]
 
     def close(self) -> None:

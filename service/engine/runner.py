@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from service.domain.packs import PackSet
 from service.engine.batch import Batch, Reference
 from service.engine.decisions import encode
 from service.engine.failures import Failure, StageFaultError, as_dead_letters
+from service.engine.notices import of_failures
 from service.engine.outputs import read_whole
 from service.engine.packs import PackSource
 from service.engine.results import EarlyError, Retry, StageResult
@@ -86,6 +87,19 @@ class StageRunner:
         early = [Retry(reference, EarlyError(reference)) for reference in judged.early]
         return StageResult(tuple(survivors), tuple(attempted.retries + early))
 
+    def give_up(self, stage: Stage, failures: Sequence[Failure]) -> None:
+        """Dead-letter exceptions whose attempts are used up, at any stage."""
+        now = self._clock()
+        with unit_of_work(self._engine, {failure.reference.tenant_id for failure in failures}) as transaction:
+            repository = StageRepository(transaction)
+            rows = repository.load(Stage.INTAKE, [failure.reference.exception_id for failure in failures])
+            records = [row.record for row in rows.values()]
+            deciding = zip(records, self._packs.deciding(transaction, stage, records, now), strict=True)
+            subjects = {
+                record.exception_id: (record, packs) for record, packs in deciding if isinstance(packs, PackSet)
+            }
+            repository.dead_letter(stage, as_dead_letters(failures), now, of_failures(failures, subjects))
+
     def _pack_sets(
         self, stage: Stage, transaction: Transaction, judged: Judged, now: datetime
     ) -> dict[Reference, PackSet | PermanentError]:
@@ -112,6 +126,7 @@ class _Attempt:
         self._decisions: list[dict[str, Any]] = []
         self._decided: dict[Any, Reference] = {}
         self._failures: list[Failure] = []
+        self._subjects: dict[UUID, tuple[ExceptionRecord, PackSet]] = {}
         self.retries: list[Retry] = []
 
     def all(self, judged: Judged, packs: Mapping[Reference, PackSet | PermanentError]) -> None:
@@ -119,6 +134,8 @@ class _Attempt:
         for reference, loaded in judged.work:
             try:
                 found = packs[reference]
+                if isinstance(found, PackSet) and found.notices.events:
+                    self._subjects[reference.exception_id] = loaded.record, found
                 if loaded.fault is not None:
                     raise loaded.fault
                 if isinstance(found, PermanentError):
@@ -141,7 +158,8 @@ class _Attempt:
     def apply(self, repository: StageRepository) -> list[Reference]:
         """Write what was decided; the references that go on to the next stage."""
         if self._failures:
-            repository.dead_letter(self._stage, as_dead_letters(self._failures), self._now)
+            told = of_failures(self._failures, self._subjects)
+            repository.dead_letter(self._stage, as_dead_letters(self._failures), self._now, told)
         if not self._decisions:
             return []
         moved = repository.apply(self._stage, self._decisions, self._now)

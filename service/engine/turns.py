@@ -16,7 +16,7 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
-from service.domain.exceptions import PackVersions, Stage
+from service.domain.exceptions import ExceptionRecord, PackVersions, Stage
 from service.domain.guard import FINISHED
 from service.domain.packs import PackSet
 from service.engine.batch import Batch, Reference
@@ -24,6 +24,7 @@ from service.engine.course import Course, Flight
 from service.engine.failures import as_dead_letters
 from service.engine.flights import Turn
 from service.engine.holds import as_rows
+from service.engine.notices import Subjects, of_failures
 from service.engine.outputs import read_whole
 from service.engine.packs import NoActivePackError, PackSource
 from service.engine.results import Retry
@@ -60,10 +61,12 @@ class Turns:
         turn = Turn(self._clock(), self._admission.gate())
         with unit_of_work(self._engine, batch.tenants()) as transaction:
             repository = StageRepository(transaction)
+            subjects: dict[UUID, tuple[ExceptionRecord, PackSet]] = {}
             for reference, loaded, effects in self._due(repository, batch, turn):
                 packs = self._pack_set(transaction, reference, loaded.record.pack_versions)
+                subjects[reference.exception_id] = loaded.record, packs
                 turn.begin(reference, loaded, packs, effects)
-            return self._apply(transaction, turn)
+            return self._apply(transaction, turn, subjects)
 
     def land(self, landed: Sequence[tuple[Flight, ToolResult]]) -> Applied:
         """Write answers down together with what follows from them."""
@@ -81,7 +84,8 @@ class Turns:
             for course, answers in ordered:
                 turn.land(course, answers)
             with unit_of_work(self._engine, {flight.reference.tenant_id for flight, _ in landed}) as transaction:
-                return self._apply(transaction, turn)
+                subjects = {c.reference.exception_id: (c.record, c.packs) for c, _ in ordered}
+                return self._apply(transaction, turn, subjects)
         except BaseException:
             for (course, _), before in zip(ordered, saved, strict=True):
                 course.restore(before)
@@ -97,11 +101,13 @@ class Turns:
         batch = Batch(tuple(retry.reference for retry in by_id.values()))
         with unit_of_work(self._engine, batch.tenants()) as transaction:
             repository = StageRepository(transaction)
+            subjects: dict[UUID, tuple[ExceptionRecord, PackSet]] = {}
             for reference, loaded, effects in self._due(repository, batch, turn):
                 packs = self._pack_set(transaction, reference, loaded.record.pack_versions)
+                subjects[reference.exception_id] = loaded.record, packs
                 turn.give_up(by_id[reference.exception_id], loaded, packs, effects)
             turn.retries.clear()
-            return self._apply(transaction, turn)
+            return self._apply(transaction, turn, subjects)
 
     def _due(
         self, repository: StageRepository, batch: Batch, turn: Turn
@@ -121,11 +127,11 @@ class Turns:
             raise NoActivePackError(reference.tenant_id)
         return self._packs.at(transaction, reference.tenant_id, versions)
 
-    def _apply(self, transaction: Transaction, turn: Turn) -> Applied:
+    def _apply(self, transaction: Transaction, turn: Turn, subjects: Subjects) -> Applied:
         """Apply a turn. Only exceptions that really moved go on: for the others another delivery is ahead."""
         flights = turn.flights
         try:
-            stale = _written(transaction, turn)
+            stale = _written(transaction, turn, subjects)
         except BaseException:
             self._admission.withdrawn(flight.key for flight in flights)
             raise
@@ -139,7 +145,7 @@ class Turns:
         )
 
 
-def _written(transaction: Transaction, turn: Turn) -> set[UUID]:
+def _written(transaction: Transaction, turn: Turn, subjects: Subjects) -> set[UUID]:
     """Write a turn; the exceptions with a decision that did not move."""
     repository = StageRepository(transaction)
     moved = repository.apply(Stage.TOOL, turn.decisions, turn.now) if turn.decisions else []
@@ -148,7 +154,7 @@ def _written(transaction: Transaction, turn: Turn) -> set[UUID]:
         stale = {decision["id"] for decision in turn.decisions} - {m.exception_id for m in moved}
     failures = [failure for failure in turn.failures if failure.reference.exception_id not in stale]
     if failures:
-        repository.dead_letter(Stage.TOOL, as_dead_letters(failures), turn.now)
+        repository.dead_letter(Stage.TOOL, as_dead_letters(failures), turn.now, of_failures(failures, subjects))
     holds = [one for one in turn.holds if one.reference.exception_id not in stale]
     if holds:
         hold(transaction, Stage.TOOL, as_rows(holds, random.random), turn.now)

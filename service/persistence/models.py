@@ -378,6 +378,33 @@ dead_letters = Table(
 )
 Index("dead_letters_by_tenant", dead_letters.c.tenant_id, dead_letters.c.state, dead_letters.c.dead_lettered_at)
 
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("exception_id", Uuid, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("params", JSONB, nullable=False),
+    Column("domain_version", Integer, nullable=False),
+    Column("tenant_version", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("claim", Integer, nullable=False, server_default=text("0")),
+    Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
+    Column("due_at", TIME),
+    Column("error", Text),
+    Column("created_at", TIME, nullable=False),
+    Column("sent_at", TIME),
+    Column("finished_at", TIME),
+    PrimaryKeyConstraint("exception_id", "position", "policy"),
+    CheckConstraint(
+        "state IN ('intent', 'sent', 'confirmed', 'failed', 'unknown')", name="notifications_state_is_known"
+    ),
+)
+Index("notifications_due", notifications.c.due_at, postgresql_where=text("due_at IS NOT NULL"))
+
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
@@ -417,6 +444,7 @@ TENANT_TABLES = (
     approvals_given,
     timers,
     dead_letters,
+    notifications,
     idempotency_keys,
 )
 """Tables with a tenant_id: row-level security is forced on each."""

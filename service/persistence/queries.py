@@ -16,11 +16,13 @@ from service.domain.plans import Plan, StepResult, StepState, from_document
 from service.persistence.approvals import newest_approval
 from service.persistence.packs import StoredPacks, database_now
 from service.persistence.statements import queries as statements
+from service.persistence.statements.notifications import OF_EXCEPTION
 from service.persistence.statements.timers import WAITING_UNTIL
 from service.persistence.unit_of_work import Transaction
 
 _CLOCK_SKEW = timedelta(days=1)
 """How far apart the clocks of two processes that write events of one exception may be."""
+NOTIFICATIONS_SHOWN = 100
 _ID_SLACK = timedelta(minutes=1)
 """An id's time is taken a moment before or after `received_at`."""
 
@@ -101,6 +103,8 @@ class ExceptionDetails:
     approvals_given: Sequence[Row[Any]]
     timers: Sequence[Row[Any]]
     dead_letter: Row[Any] | None
+    notifications: Sequence[Row[Any]] = ()
+    """The newest first, at most NOTIFICATIONS_SHOWN."""
 
 
 def list_exceptions(
@@ -139,6 +143,7 @@ def get_exception(transaction: Transaction, tenant_id: str, exception_id: UUID) 
         approvals_given=given,
         timers=transaction.rows(WAITING_UNTIL, parameters),
         dead_letter=_first(transaction, statements.DEAD_LETTER, parameters),
+        notifications=transaction.rows(OF_EXCEPTION, {**parameters, "limit": NOTIFICATIONS_SHOWN}),
     )
 
 

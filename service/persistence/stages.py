@@ -139,9 +139,19 @@ class StageRepository:
         """Note failed attempts: {id, sequence, attempt, retry_at, data} each."""
         self._transaction.run(sql.RECORD_RETRIES, {"decisions": as_json(retries), "stage": int(stage), "now": now})
 
-    def dead_letter(self, stage: Stage, failures: Sequence[Mapping[str, Any]], now: datetime) -> None:
-        """Give exceptions up: {id, sequence, attempts, error_class, message} each."""
-        self._transaction.run(sql.DEAD_LETTER, {"decisions": as_json(failures), "stage": int(stage), "now": now})
+    def dead_letter(
+        self,
+        stage: Stage,
+        failures: Sequence[Mapping[str, Any]],
+        now: datetime,
+        notices: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Give exceptions up: {id, sequence, attempts, error_class, message} each; `notices`: whom to tell of it."""
+        parameters = {"decisions": as_json(failures), "stage": int(stage), "now": now}
+        if notices:
+            self._transaction.run(sql.DEAD_LETTER_TELLING, {**parameters, "notices": as_json(notices)})
+        else:
+            self._transaction.run(sql.DEAD_LETTER, parameters)
 
     def batch_done(self, lane: int, batch_id: str) -> None:
         """Tell the lane's dispatcher, at commit, that this batch needs its place no more."""

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from service.domain.packs.faults import Fault, path_of
 from service.domain.packs.models import EXPECTABLE, DomainPack, Entity
 from service.domain.packs.naming import normal_name
+from service.domain.packs.notification_checks import policies_faults, policies_warnings
 from service.domain.packs.parts import Part
 from service.domain.packs.playbooks import Match
 from service.domain.packs.relations import relation_faults, relation_warnings
@@ -68,6 +69,7 @@ def domain_faults(document: Json) -> Iterator[Fault]:
         if tool is not None:
             yield from tool_faults(path_of(("tools", str(name))), tool)
     yield from _same_names(around)
+    yield from policies_faults(_list(document.get("notificationPolicies")))
     yield from _playbook_faults("playbooks", document, around)
 
 
@@ -80,7 +82,7 @@ def domain_warnings(document: Json) -> Iterator[Fault]:
         for key in _object(_object(case).get("expectedOutput")).keys() - set(EXPECTABLE):
             here = path_of(("testSuites", index, "expectedOutput", str(key)))
             yield Fault(here, "cannot be expected; the case will fail")
-    yield from _policy_warnings(document)
+    yield from policies_warnings(_list(document.get("notificationPolicies")))
     yield from _guardrail_warnings("guardrails", document.get("guardrails"), around)
     yield from _playbook_warnings("playbooks", document, around)
 
@@ -98,12 +100,13 @@ def tenant_faults(document: Json, around: Surroundings) -> Iterator[Fault]:
             )
     if around.definitions is not None:
         yield from overridden(around.definitions, _object(document.get("toolOverrides"))).faults
+    yield from policies_faults(_list(document.get("notificationPolicies")))
     yield from _playbook_faults("customPlaybooks", document, around)
 
 
 def tenant_warnings(document: Json, around: Surroundings) -> Iterator[Fault]:
     """What a tenant pack says in vain."""
-    yield from _policy_warnings(document)
+    yield from policies_warnings(_list(document.get("notificationPolicies")))
     for index, tool in enumerate(_list(document.get("approvedTools"))):
         if around.tools is not None and tool not in around.tools:
             yield Fault(f"approvedTools[{index}]", f"the domain has no tool {tool!r}")
@@ -123,11 +126,6 @@ def tenant_warnings(document: Json, around: Surroundings) -> Iterator[Fault]:
     yield from rule_warnings(document, around.types)
     yield from _guardrail_warnings("customGuardrails", document.get("customGuardrails"), around)
     yield from _playbook_warnings("customPlaybooks", document, around)
-
-
-def _policy_warnings(document: Json) -> Iterator[Fault]:
-    for index in range(len(_list(document.get("notificationPolicies")))):
-        yield Fault(f"notificationPolicies[{index}]", "nobody is told by it yet: put a step `notify` into the playbook")
 
 
 def unknown_keys(part: Part, path: str = "") -> Iterator[Fault]:

@@ -19,6 +19,7 @@ from service.domain.packs.faults import PackInvalidError
 from service.domain.packs.guardrails import EffectiveGuardrails
 from service.domain.packs.models import DEFAULT_MINUTES_TO_RESOLVE, DomainPack, TenantPack
 from service.domain.packs.naming import normal_name
+from service.domain.packs.notices import Notices
 from service.domain.packs.notifications import NotificationPolicy
 from service.domain.packs.playbook_index import PlaybookIndex
 from service.domain.packs.policy_tags import PolicyTags
@@ -98,6 +99,8 @@ class PackSet:
     policy_tags: PolicyTags
     notifications: tuple[NotificationPolicy, ...]
     """The domain's, then the tenant's: all of them apply."""
+    notices: Notices
+    """They, ready to be asked."""
     _types: Mapping[str, str]
     _entities: Mapping[str, KnownEntity]
 
@@ -157,6 +160,7 @@ def build_pack_set(domain: DomainPack, tenant: TenantPack, versions: PackVersion
         detection=DetectionRules.of(domain),
         policy_tags=PolicyTags.of(domain, tenant),
         notifications=(*domain.notificationPolicies, *tenant.notificationPolicies),
+        notices=Notices.of(domain.notificationPolicies, tenant.notificationPolicies),
         _types=types,
         _entities=known_entities(domain.entities),
     )

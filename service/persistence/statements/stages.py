@@ -13,6 +13,7 @@ from functools import cache
 
 from service.domain.exceptions import Stage
 from service.persistence.statements.approvals import APPROVAL_COLUMNS, APPROVAL_JOIN, APPROVALS_AFTER, APPROVALS_COLUMN
+from service.persistence.statements.notifications import told
 
 GUARD = """AND CASE WHEN e.sequence = d.sequence AND e.stage = %(stage)s
                       AND e.status NOT IN ('DEAD_LETTERED', 'DISCARDED') THEN true ELSE false END"""
@@ -222,6 +223,7 @@ PARTS: Mapping[str, Part] = {
     ON CONFLICT (exception_id, kind, step) DO UPDATE SET plan_id = excluded.plan_id, due_at = excluded.due_at
 )"""
     ),
+    "notices": Part(after=told("m.base + n.place")),
 }
 """By the key of a decision that holds the rows."""
 
@@ -294,7 +296,7 @@ SELECT exception_id, position, %(now)s, tenant_id, sequence, stage, attempt, 'Re
   FROM moved
 """.replace("{guard}", GUARD)
 
-DEAD_LETTER = """
+_DEAD_LETTER = """
 -- The event stays unfinished: its row keeps sequence and stage, so every later event of the exception waits.
 WITH decided AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(decisions)s::json)
@@ -312,7 +314,7 @@ WITH decided AS MATERIALIZED (
     INSERT INTO dead_letters (exception_id, sequence, position, tenant_id, stage, error_class, message, attempts,
                               dead_lettered_at)
     SELECT exception_id, sequence, position, tenant_id, stage, error_class, message, attempts, %(now)s FROM moved
-)
+){told}
 INSERT INTO events (exception_id, position, occurred_at, tenant_id, sequence, stage, attempt, type, trace_id,
                     domain_version, tenant_version, data)
 SELECT exception_id, position, %(now)s, tenant_id, sequence, stage, attempts, 'DeadLettered', trace_id,
@@ -320,3 +322,8 @@ SELECT exception_id, position, %(now)s, tenant_id, sequence, stage, attempts, 'D
        jsonb_build_object('errorClass', error_class, 'message', message, 'attempts', attempts)
   FROM moved
 """.replace("{guard}", GUARD)
+
+DEAD_LETTER_TELLING = _DEAD_LETTER.replace("{told}", told("m.position"))
+"""As DEAD_LETTER, where somebody is to be told of it."""
+
+DEAD_LETTER = _DEAD_LETTER.replace("{told}", "")

@@ -237,7 +237,11 @@ def test_approval_rules_say_how_many_people_and_until_when() -> None:
 
 
 def test_notification_policies_of_both_packs_apply() -> None:
-    policy = {"on": ["ExceptionEscalated"], "channel": "email", "params": {"to": "ops@example.org"}}
+    policy = {
+        "on": ["ExceptionEscalated"],
+        "channel": "email",
+        "params": {"to": "ops@example.org", "subject": "s", "text": "t"},
+    }
     pack_set = packs({"notificationPolicies": [policy]}, {"notificationPolicies": [{**policy, "severities": ["LOW"]}]})
     assert [one.severities for one in pack_set.notifications] == [None, [Severity.LOW]]
     with pytest.raises(PackInvalidError, match=r"notificationPolicies\[0\]\.on\[0\]"):

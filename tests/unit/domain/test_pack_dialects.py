@@ -158,7 +158,14 @@ def test_a_tenant_pack_in_another_dialect() -> None:
             "human_approval_rules": [{"severity": "high", "requires_approval": True, "four_eyes": True}],
             "retention": {"data_ttl": 30},
             "notifications": [
-                {"event": "exception_escalated", "severity": "high", "channel": "webhook", "url": "https://x.example"}
+                {
+                    "event": "exception_escalated",
+                    "severity": "high",
+                    "channel": "webhook",
+                    "url": "https://x.example",
+                    "signingSecret": "secret://env/SENTINAI_SECRET_X",
+                    "text": "late",
+                }
             ],
             "rate_limit_per_second": 5,
             "sla_rules": [{"severity": "high", "minutes": 30}, {"severity": "LOW", "resolve_within_minutes": 90}],
@@ -166,7 +173,7 @@ def test_a_tenant_pack_in_another_dialect() -> None:
         },
         domain,
     )
-    assert [fault.path for fault in tenant.warnings] == ["notifications[0]"]
+    assert [fault.path for fault in tenant.warnings] == []
     assert tenant.model_dump(mode="json", exclude_unset=True) == {
         "tenantId": "ACME",
         "domainName": "Deliveries",
@@ -180,7 +187,11 @@ def test_a_tenant_pack_in_another_dialect() -> None:
                 "on": ["ExceptionEscalated"],
                 "severities": ["HIGH"],
                 "channel": "webhook",
-                "params": {"url": "https://x.example"},
+                "params": {
+                    "url": "https://x.example",
+                    "signingSecret": "secret://env/SENTINAI_SECRET_X",
+                    "text": "late",
+                },
             }
         ],
         "rateLimitPerSecond": 5,

@@ -121,7 +121,11 @@ def test_what_is_wrong_with_a_notification_is_told_when_the_pack_is_read(params:
     assert path in [fault.path for fault in notify_faults("p", params)]
 
 
-def test_a_policy_that_tells_nobody_is_warned_of() -> None:
-    policy = {"on": ["ExceptionEscalated"], "channel": "email", "params": {}}
+def test_a_policy_about_an_event_that_nobody_is_told_of_is_warned_of() -> None:
+    params = {"to": "ops@example.org", "subject": "s", "text": "t", "sound": "gong"}
+    policy = {"on": ["ExceptionEscalated", "DuplicateIgnored"], "channel": "email", "params": params}
     pack = parse_domain_pack({"domainName": "D", "notificationPolicies": [policy]})
-    assert [warning.path for warning in pack.warnings] == ["notificationPolicies[0]"]
+    assert [warning.path for warning in pack.warnings] == [
+        "notificationPolicies[0].on[1]",
+        "notificationPolicies[0].params.sound",
+    ]
