@@ -95,14 +95,15 @@ class Witness:
 
     async def _call(self, request: web.Request) -> web.StreamResponse:
         tool, key = request.match_info["tool"], request.headers["Idempotency-Key"]
-        await self._reached(Moment.ARRIVING)
         try:
+            if await self._reached(Moment.ARRIVING):
+                raise ConnectionAbortedError
             await request.content.read(1024)
-            if not request.content.at_eof():
-                await self._reached(Moment.HALFWAY)
+            if not request.content.at_eof() and await self._reached(Moment.HALFWAY):
+                raise ConnectionAbortedError
             await request.read()
         except ConnectionError:
-            # The caller died amid its request: half a request is not worked.
+            # Half a request is not worked, although the rest of it may have reached this machine already.
             return web.Response(status=400)
         self._received[key] += 1
         if tool != IDEMPOTENT_TOOL or not self._worked[key]:
@@ -119,11 +120,13 @@ class Witness:
             await self._reached(Moment.ANSWERED)
         return response
 
-    async def _reached(self, moment: Moment) -> None:
+    async def _reached(self, moment: Moment) -> bool:
+        """Strike if this is the moment; whether it was."""
         with self._lock:
             if self._moment is not moment:
-                return
+                return False
             self._moment = None
             strike = self._strike
         await asyncio.to_thread(strike)
         self.struck.set()
+        return True
