@@ -103,6 +103,9 @@ def _approved(record: ExceptionRecord, packs: PackSet, now: datetime) -> Outcome
         data["planHash"] = approval.plan_hash
         if approval.approvals_needed > 1:
             data["approvals"] = given
+    comment = record.input.data.get("comment", record.input.data.get("reason"))
+    if comment is not None:
+        data["comment"] = packs.redactor.redact_foreign(comment, record.raw_payload)
     return Outcome(events=(_evaluated(data),))
 
 

@@ -80,8 +80,10 @@ def test_what_is_asked_for_is_the_plan_without_what_it_will_send() -> None:
 def test_the_plan_that_was_approved_is_the_one_that_is_carried_out() -> None:
     record, outcome = _asked()
     resting = _resting(outcome, record, given=("alice", "bob"), pending=False)
-    approved = _decided(InputType.APPROVED, resting)
-    assert _policy(approved).finished is None
+    approved = _decided(InputType.APPROVED, resting, comment=f"asked the owner of {_PAYLOAD['iban']}")
+    allowed = _policy(approved)
+    assert allowed.finished is None
+    assert allowed.events[0].data["comment"] == "asked the owner of [REDACTED]"
     begun = DECIDE[Stage.PLAYBOOK](approved, _PACKS, NOON)
     # then it is not made anew
     assert (begun.plan, begun.finished) == (None, None)
