@@ -23,7 +23,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from service.settings import Settings
-from tests.client import ApiClient
+from tests.client import ApiClient, wait_for
 from tests.integration.conftest import Product, running_product
 from tests.tenants import new_tenant
 
@@ -215,7 +215,7 @@ def test_a_plan_calls_a_tool_of_every_kind(product: Product, inbox: tuple[Inbox,
     assert published(product) == [
         (b"O-77", {"orderId": "O-77", "amount": 12.5, "reference": outputs["settle"]["reference"]}, keys["openCase"])
     ]
-    (message,) = inbox[0].messages
+    (message,) = (one for one in inbox[0].messages if one["Subject"] != "told")
     assert (message["Subject"], message["Message-ID"]) == ("order O-77", f"<{keys['notify:email']}@house.example>")
     assert "rated AAA" in message.get_payload()
     received = requests.get(f"{product.tool_server_url}/calls?tool={TOPIC}", timeout=10).json()["items"]
@@ -224,6 +224,37 @@ def test_a_plan_calls_a_tool_of_every_kind(product: Product, inbox: tuple[Inbox,
     told = orjson.dumps(client.timeline(exception_id)).decode()
     assert TOKEN not in told
     assert HOOK not in told
+
+
+def test_whoever_a_policy_names_is_told(product: Product, inbox: tuple[Inbox, int]) -> None:
+    # given a receiver of webhooks, a desk, and policies that tell both of what nobody can resolve
+    name = f"told-{os.getpid()}"
+    hook_url = f"{product.tool_server_url}/webhooks/{name}"
+    assert requests.put(hook_url, json={"secret": HOOK}, timeout=10).status_code == 204
+    webhook = {"url": hook_url, "signingSecret": "secret://env/SENTINAI_SECRET_KINDS_HOOK", "text": "{{ event.type }}"}
+    mail = {"to": "desk@bank.example", "subject": "told", "text": "order {{ exception.rawPayload.orderId }}"}
+
+    def adjust(pack: dict[str, Any]) -> None:
+        pack["exceptionTypes"]["NOBODYS"] = {"description": "No playbook is for it."}
+        pack["notificationPolicies"] = [
+            {"on": ["ExceptionEscalated"], "channel": "webhook", "params": webhook},
+            {"on": ["ExceptionEscalated"], "channel": "email", "params": mail},
+        ]
+
+    client = product.client(new_tenant(product.system, adjust=adjust))
+    # when an exception comes to nothing
+    exception_id = client.post({"sourceSystem": "test", "exceptionType": "NOBODYS", "rawPayload": {"orderId": "O-9"}})
+    assert client.wait_settled(exception_id)["status"] == "ESCALATED"
+
+    def states() -> list[str]:
+        return [one["state"] for one in client.get(exception_id)["notifications"]]
+
+    # then both are told, once
+    wait_for(lambda: states() == ["confirmed", "confirmed"], 30, states)
+    received = requests.get(f"{product.tool_server_url}/calls?tool={name}", timeout=10).json()["items"]
+    assert [call["outcome"] for call in received] == ["worked"]
+    told = [message for message in inbox[0].messages if message["Subject"] == "told"]
+    assert [message.get_payload().strip() for message in told] == ["order O-9"]
 
 
 def ledger_keys(client: ApiClient, exception_id: str) -> dict[str, str]:

@@ -29,7 +29,11 @@ _EXAMPLES: Mapping[str, Any] = {
     "DetectionRule": {"condition": "has(rawPayload.daysLate)", "confidence": 0.9},
     "PolicyTagRule": {"condition": "rawPayload.value > 1000", "tags": ["valuable"]},
     "ApprovalRule": {"severity": "CRITICAL", "requireApproval": True, "approvals": 2, "timeLimitMinutes": 60},
-    "NotificationPolicy": {"on": ["ExceptionEscalated"], "channel": "webhook", "params": {}},
+    "NotificationPolicy": {
+        "on": ["ExceptionEscalated"],
+        "channel": "email",
+        "params": {"to": "desk@example.org", "subject": "{{ event.type }}", "text": "{{ exception.exceptionId }}"},
+    },
     "SensitivePattern": {"keys": "(?i)^ssn$"},
     "ProseStep": {"action": "Ring the depot"},
     "Attribute": {"type": "string", "required": True},

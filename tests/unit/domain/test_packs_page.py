@@ -9,15 +9,17 @@ from typing import Any
 
 import pytest
 
+from service.domain.events import EventType
 from service.domain.exceptions import Status
 from service.domain.pack_suites import run_suites
 from service.domain.packs import build_pack_set, parse_domain_pack, parse_tenant_pack
 from service.domain.packs.models import DEFAULT_MINUTES_TO_RESOLVE, DomainPack, TenantPack
+from service.domain.packs.notifications import TOLD
 from service.domain.packs.parts import Part
 from tests.unit.domain.given import NOON, VERSIONS, example_packs, exception, walk
 
 _PAGE = (Path(__file__).parents[3] / "docs" / "packs.md").read_text()
-_DOMAIN, _TENANT, _BODY = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", _PAGE, re.DOTALL))
+_DOMAIN, _TENANT, _POLICIES, _BODY = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", _PAGE, re.DOTALL))
 
 
 def test_the_packs_of_the_page_are_valid_and_pass_their_suite() -> None:
@@ -49,3 +51,13 @@ def test_every_key_is_on_the_page(part: type[Part]) -> None:
 
 def test_the_default_deadlines_are_on_the_page() -> None:
     assert all(f"`{severity}` {minutes:g}" in _PAGE for severity, minutes in DEFAULT_MINUTES_TO_RESOLVE.items())
+
+
+def test_the_notification_policies_are_read_without_a_word() -> None:
+    pack = parse_domain_pack(_POLICIES)
+    assert [fault.path for fault in pack.warnings] == []
+    assert [policy.channel for policy in pack.notificationPolicies] == ["webhook", "email"]
+
+
+def test_the_page_names_every_event_that_can_be_told_of() -> None:
+    assert {event for event in EventType if f"`{event}`" in _PAGE} >= TOLD
