@@ -17,11 +17,12 @@ from service.api import schemas
 from service.domain.exceptions import Status
 from service.domain.plans import Plan, PlanStep, StepKind, StepResult, StepState
 from service.domain.progress.events import summary
-from service.domain.progress.tree import Results, lists_of, open_steps
+from service.domain.progress.tree import Results, decides_later, lists_of, open_steps
 from service.domain.waiting import waiting_steps
 from service.persistence.queries import ExceptionDetails
 
 _LONGEST_LINE = 300
+_State = Literal["completed", "failed", "skipped", "unknown", "current", "ahead"]
 _SETTLED: Mapping[str, Literal["completed", "failed", "skipped", "unknown"]] = {
     StepState.DONE: "completed",
     StepState.FAILED: "failed",
@@ -39,13 +40,19 @@ def plan(details: ExceptionDetails) -> schemas.Plan | None:
     approved = details.row.status != Status.PENDING_APPROVAL
     current = {step.path for step in open_steps(stored.plan, results)} if approved else set()
     effects = {effect.step: effect for effect in stored.effects}
+    passed_over = set(_passed_over(stored.plan.steps, results))
     return schemas.Plan(
         plan_id=stored.row.plan_id,
         playbook=stored.row.playbook,
         sequence=stored.row.sequence,
         created_at=stored.row.created_at,
         steps=[
-            _step(step, stored.steps.get(step.path), effects.get(step.path), step.path in current)
+            _step(
+                step,
+                stored.steps.get(step.path),
+                effects.get(step.path),
+                "skipped" if step.path in passed_over else "current" if step.path in current else "ahead",
+            )
             for step in _all_steps(stored.plan.steps, results)
         ],
     )
@@ -118,7 +125,18 @@ def _all_steps(steps: Iterable[PlanStep], results: Results) -> Iterator[PlanStep
             yield from _all_steps(inner, results)
 
 
-def _step(step: PlanStep, row: Row[Any] | None, effect: Row[Any] | None, is_current: bool) -> schemas.PlanStep:
+def _passed_over(steps: Iterable[PlanStep], results: Results) -> Iterator[str]:
+    """The paths of steps in arms that a branch did not take when its turn came."""
+    for step in _all_steps(steps, results):
+        decided = results.get(step.path)
+        if step.action == "branch" and decides_later(step) and decided is not None and decided.output is not None:
+            for arm, block in enumerate(step.blocks):
+                if arm != decided.output["arm"]:
+                    yield from (inner.path for inner in _all_steps(block.steps, results))
+
+
+def _step(step: PlanStep, row: Row[Any] | None, effect: Row[Any] | None, unsettled: _State) -> schemas.PlanStep:
+    """A step as people see it; `unsettled` is its state where its row does not say one."""
     settled = _SETTLED.get(row.state) if row is not None else None
     return schemas.PlanStep(
         order=step.order,
@@ -127,7 +145,7 @@ def _step(step: PlanStep, row: Row[Any] | None, effect: Row[Any] | None, is_curr
         kind=step.kind,
         action=step.action,
         tool=step.tool_call.tool if step.tool_call else None,
-        state=settled or ("current" if is_current else "ahead"),
+        state=settled or unsettled,
         completed_at=row.completed_at if row is not None else None,
         completed_by=row.completed_by if row is not None else None,
         error=row.error if row is not None else None,

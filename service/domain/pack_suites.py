@@ -46,6 +46,12 @@ class CaseResult:
         return not self.mismatches
 
     @property
+    def told(self) -> str:
+        """The case and what it expected otherwise, in one line."""
+        misses = (f"{miss.key}: expected {miss.expected!r}, the pack says {miss.actual!r}" for miss in self.mismatches)
+        return f"{self.name}: {'; '.join(misses)}"
+
+    @property
     def absent(self) -> tuple[str, ...]:
         """Rules that did not match because they refer to a field that this case does not have."""
         return tuple(self.actual.get("rulesWithAbsentFields", ()))

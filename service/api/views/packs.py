@@ -213,17 +213,7 @@ def transaction_of(caller: Caller) -> Iterator[Transaction]:
 
 
 def _tests_fail(error: TestsFailError) -> ProblemError:
-    told = [
-        Fault(
-            result.path,
-            f"{result.name}: "
-            + "; ".join(
-                f"{miss.key}: expected {miss.expected!r}, the pack says {miss.actual!r}" for miss in result.mismatches
-            ),
-        )
-        for result in error.failed
-    ]
-    return ProblemError(TESTS_FAIL, str(error), told)
+    return ProblemError(TESTS_FAIL, str(error), [Fault(result.path, result.told) for result in error.failed])
 
 
 def _life(transaction: Transaction, caller: Caller) -> PackLife:

@@ -117,7 +117,8 @@ class DirectPlace:
             except TestsFailError as error:
                 refused = error  # The transaction commits: the report of the tests is kept with the version.
         if refused is not None:
-            raise refused
+            cases = "".join(f"\n  {result.path}: {result.told}" for result in refused.failed)
+            raise PermanentError(f"{refused}{cases}")
         with self._transaction() as transaction:
             return [
                 _json(

@@ -75,3 +75,4 @@ def test_a_failing_case_tells_the_error_that_it_did_not_expect() -> None:
     told = {miss.key: miss.actual for miss in result.mismatches}
     assert told.keys() == {"playbook", "error"}
     assert "there is no rawPayload.claimId" in told["error"]
+    assert "playbook: expected 'p', the pack says None; error: expected None" in result.told
