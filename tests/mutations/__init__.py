@@ -1,0 +1,36 @@
+"""The guards that `make mutations` takes out, one module an area. How it does that is in `taking_out`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tests.mutations import (
+    consuming,
+    dispatch,
+    engine,
+    guard,
+    life,
+    packs,
+    people,
+    plans,
+    slow_tools,
+    tools,
+    transport,
+)
+from tests.mutations.mutation import Mutation
+
+AREAS: Mapping[str, tuple[Mutation, ...]] = {
+    "engine": engine.MUTATIONS,
+    "dispatch": dispatch.MUTATIONS,
+    "plans": plans.MUTATIONS,
+    "packs": packs.MUTATIONS,
+    "life": life.MUTATIONS,
+    "people": people.MUTATIONS,
+    "guard": guard.MUTATIONS,
+    "tools": tools.MUTATIONS,
+    "slow_tools": slow_tools.MUTATIONS,
+    "transport": transport.MUTATIONS,
+    "consuming": consuming.MUTATIONS,
+}
+
+MUTATIONS = tuple(mutation for area in AREAS.values() for mutation in area)

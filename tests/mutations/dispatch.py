@@ -1,0 +1,80 @@
+"""Guards of the dispatcher and the reconciler: turns of tenants, lanes, work that was lost."""
+
+from __future__ import annotations
+
+from tests.mutations.mutation import Mutation
+
+DISPATCH = "service/persistence/statements/dispatch.py"
+ENGINE = "tests/integration/engine"
+TEST_FAIRNESS = "tests/integration/dispatch/test_fairness.py"
+TEST_LANES = "tests/integration/dispatch/test_lanes.py"
+
+MUTATIONS = (
+    Mutation(
+        "what was lost is found again",
+        DISPATCH,
+        "WHERE e.status IN ('RECEIVED', 'IN_PROGRESS') AND e.stage < 5",
+        "WHERE false",
+        ENGINE,
+    ),
+    Mutation(
+        "what is about to move is left alone",
+        DISPATCH,
+        "AND GREATEST(e.updated_at, e.retry_at) < %(now)s - make_interval(secs => %(after)s)",
+        "",
+        ENGINE,
+    ),
+    Mutation(
+        "tenants take turns",
+        DISPATCH,
+        "ORDER BY first.place, t.tenant_id",
+        "ORDER BY t.tenant_id, first.place",
+        TEST_FAIRNESS,
+    ),
+    Mutation(
+        "work whose predecessor is not finished stays",
+        DISPATCH,
+        (
+            " AND o.ready AND o.tenant_id = t.tenant_id\n"
+            "            ORDER BY o.number LIMIT %(size)s) AS first\n"
+            "     WHERE t.tenant_id IS NOT NULL\n"
+            "     ORDER BY first.place, t.tenant_id\n"
+            "     LIMIT %(size)s\n"
+            ")\n"
+            "DELETE FROM outbox o USING chosen c\n"
+            " WHERE o.exception_id = c.exception_id AND o.sequence = c.sequence AND o.ready\n"
+        ),
+        (
+            " AND o.tenant_id = t.tenant_id\n"
+            "            ORDER BY o.number LIMIT %(size)s) AS first\n"
+            "     WHERE t.tenant_id IS NOT NULL\n"
+            "     ORDER BY first.place, t.tenant_id\n"
+            "     LIMIT %(size)s\n"
+            ")\n"
+            "DELETE FROM outbox o USING chosen c\n"
+            " WHERE o.exception_id = c.exception_id AND o.sequence = c.sequence\n"
+        ),
+        TEST_FAIRNESS,
+    ),
+    Mutation(
+        "dispatchers share the lanes",
+        DISPATCH,
+        "FROM dispatchers WHERE seen_until > now()",
+        "FROM (SELECT 1) AS alone",
+        TEST_LANES,
+    ),
+    Mutation(
+        "a dead dispatcher's lanes are taken over",
+        DISPATCH,
+        "WHERE leased_until IS NULL OR leased_until <= now()",
+        "WHERE leased_until IS NULL",
+        TEST_LANES,
+    ),
+    Mutation(
+        "a full lane lets work gather",
+        "service/dispatch/window.py",
+        "return max(0, self.limit - len(self._until))",
+        "return self.limit",
+        "tests/unit/dispatch/test_window.py",
+    ),
+)

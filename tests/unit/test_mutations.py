@@ -1,0 +1,28 @@
+"""The list of `make mutations` fits the code it is about: a guard that moved is told at once, not at the next run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.mutations import MUTATIONS
+from tests.mutations.mutation import Mutation
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.promise)
+def test_a_mutation_fits_the_code_and_names_a_test(mutation: Mutation) -> None:
+    # then the guard is in its file once, and taking it out changes something
+    assert (PROJECT / mutation.file).read_text("utf-8").count(mutation.old) == 1
+    assert mutation.old != mutation.new
+    # and the tests that must notice are there
+    path, _, name = mutation.tests.partition("::")
+    assert (PROJECT / path).exists()
+    assert not name or f"def {name}(" in (PROJECT / path).read_text("utf-8")
+
+
+def test_every_promise_is_listed_once() -> None:
+    promises = [mutation.promise for mutation in MUTATIONS]
+    assert len(promises) == len(set(promises))
