@@ -28,7 +28,7 @@ MUTATIONS = (
         "service/domain/progress/turn.py",
         "self._touched.add(step.path)",
         "pass",
-        "tests/unit/domain/test_plan_machine.py",
+        f"{TEST_PLAN_STEPS}::test_a_condition_on_an_earlier_result_is_asked_when_the_steps_turn_comes",
     ),
     Mutation(
         "a plan holds no sensitive value",
