@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,9 +45,10 @@ class Product:
 
 @pytest.fixture(scope="session", autouse=True)
 def secrets_of_the_run() -> Iterator[None]:
-    """A secret that packs of tests may name, in every process that tests start."""
+    """Secrets that packs of tests and of the tutorial may name, in every process that tests start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SENTINAI_SECRET_TEST_TOKEN", f"token-{uuid4().hex}")
+        patch.setenv("SENTINAI_SECRET_BILLING_DESK", f"whsec_{b64encode(uuid4().bytes * 2).decode()}")
         yield
 
 
