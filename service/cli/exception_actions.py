@@ -11,8 +11,8 @@ from urllib.parse import quote
 import click
 import orjson
 
-from service.cli.administration import json_option, print_json
 from service.cli.api_client import Api
+from service.cli.printing import json_option, print_json
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _EXIT_CODES = (

@@ -9,9 +9,9 @@ from urllib.parse import quote, urlencode
 import click
 import orjson
 
-from service.cli.administration import json_option, print_json, print_table
 from service.cli.api_client import Api
 from service.cli.exception_actions import ACTIONS
+from service.cli.printing import json_option, print_json, print_table
 
 
 def _http_url(_context: click.Context, _option: click.Parameter, url: str) -> str:

@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 
 import click
 
-from service.cli.administration import administering, json_option, print_json, print_table
+from service.cli.administration import administering
+from service.cli.printing import json_option, print_json, print_table
 from service.keyring import open_sealing
 from service.persistence.administration import ApiKey, create_key, key_of, list_keys, revoke_key
 from service.persistence.database import Role, open_engine

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from service.cli.administration import administering, json_option, print_json, print_table
+from service.cli.administration import administering
+from service.cli.printing import json_option, print_json, print_table
 from service.persistence.queries import Ledger, ledgers
 
 _COLUMNS = (

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from service.cli.administration import json_option, print_json
 from service.cli.packs.files import PackFile, PackFileInvalidError, located, parsed, read_file, warnings_of
 from service.cli.packs.places import key_of, place_options, the_place
+from service.cli.printing import json_option, print_json
 from service.domain.pack_suites import run_suites
 from service.domain.packs import DomainPack, Fault, PackInvalidError, TenantPack
 from service.engine.pack_pairs import case_of

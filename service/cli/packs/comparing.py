@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from service.cli.administration import json_option, print_json
 from service.cli.packs.files import read_file
 from service.cli.packs.places import key_of, place_options, the_place
+from service.cli.printing import json_option, print_json
 from service.domain.pack_diff import Change, difference
 from service.errors import PermanentError
 

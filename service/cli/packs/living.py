@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from service.cli.administration import json_option, print_json, print_table
 from service.cli.packs.checking import FILE
 from service.cli.packs.files import PackFile, parsed, read_file
 from service.cli.packs.places import Activation, Json, Place, key_of, place_options, the_place
+from service.cli.printing import json_option, print_json, print_table
 from service.domain.packs.documents import PackKind
 
 _COMMENT = click.option("--comment", help="Why; the history keeps it.")

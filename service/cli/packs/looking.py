@@ -8,8 +8,9 @@ from typing import Any
 import click
 import yaml
 
-from service.cli.administration import administering, json_option, print_json, print_table
+from service.cli.administration import administering
 from service.cli.packs.places import Json, key_of, place_options, the_place
+from service.cli.printing import json_option, print_json, print_table
 from service.persistence.administration import list_tenants
 
 _COLUMNS = ("tenantId", "kind", "name", "version", "state", "createdAt", "createdBy")

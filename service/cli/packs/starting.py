@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import orjson
 
-from service.cli.administration import json_option, print_json
+from service.cli.printing import json_option, print_json
 from service.domain.packs.documents import PackKind
 from service.domain.packs.schemas import pack_schema
 from service.errors import PermanentError
