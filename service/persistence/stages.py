@@ -37,7 +37,14 @@ class LoadedException:
     plan_hash: str | None = None
     """What a person was or is asked to approve; None for a plan that nobody has to."""
     fault: PermanentError | TransientError | None = None
-    """Why what was sealed of it could not be opened; then its payload and its input's data are empty."""
+    """Why what is stored of it could not be read: what was sealed (its payload and data are empty then), its plan."""
+
+
+class PlanUnreadableError(PermanentError):
+    """A stored plan is not one."""
+
+    def __init__(self) -> None:
+        super().__init__("its plan cannot be read; redrive the exception from the playbook stage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +228,12 @@ def _loaded(row: Row[Any], sealing: Sealing) -> LoadedException:
             data = sealing.open(read.tenant_id, read.exception_id.bytes, slot, read.sealed_data)
     except (PermanentError, TransientError) as error:
         fault = error
+    plan = None
+    if read.plan is not None:
+        try:
+            plan = from_document(read.plan)
+        except (LookupError, TypeError, ValueError):
+            fault = PlanUnreadableError()
     record = ExceptionRecord(
         tenant_id=read.tenant_id,
         exception_id=read.exception_id,
@@ -240,7 +253,7 @@ def _loaded(row: Row[Any], sealing: Sealing) -> LoadedException:
         deadline_at=read.deadline_at,
         pack_versions=_versions(read.domain_version, read.tenant_version),
         input=_input(read.input_type, data, read.input_actor),
-        plan=None if read.plan is None else from_document(read.plan),
+        plan=plan,
         plan_id=read.plan_id,
         plan_hash=read.plan_hash,
         step_results=_NO_RESULTS if read.steps is None else _step_results(read.steps),

@@ -20,6 +20,8 @@ pytestmark = [pytest.mark.kafka, pytest.mark.stack, pytest.mark.timeout(240)]
 
 HANGING = 30
 BESIDE = 30
+HANG_SECONDS = 30
+"""A call's time limit: long beside all that is looked at while calls hang, also on a busy machine."""
 MOST_UNDER_WAY = 8
 """Calls of one tool, in both worker processes."""
 
@@ -54,7 +56,7 @@ def test_a_hanging_tool_holds_up_only_its_own_tenant(product: Product) -> None:
     # then they are resolved while every one of the first tenant's is still under way
     assert stuck.ledger()["inFlight"] == HANGING
     # and no more calls hang than may be under way; the rest waits outside the workers and says why
-    wait_for(lambda: len(_held(stuck, hanging)) >= HANGING - MOST_UNDER_WAY)
+    wait_for(lambda: len(_held(stuck, hanging)) >= HANGING - MOST_UNDER_WAY, HANG_SECONDS / 2)
     assert 0 < _calls_under_way(product, slow) <= MOST_UNDER_WAY
     held = _held(stuck, hanging)[0]
     assert "under way" in held["heldBecause"]
@@ -62,7 +64,7 @@ def test_a_hanging_tool_holds_up_only_its_own_tenant(product: Product) -> None:
     # when the tool works again
     _behave(product, None)
     # then every one is accounted for: the calls that were never answered wait for a person, the others are resolved
-    wait_for(lambda: stuck.ledger()["inFlight"] == 0, 90, stuck.ledger)
+    wait_for(lambda: stuck.ledger()["inFlight"] == 0, 120, stuck.ledger)
     ledger = stuck.ledger()
     assert ledger["balanced"]
     assert ledger["resolved"] + ledger["waiting"] == HANGING
@@ -109,7 +111,7 @@ def test_an_ending_worker_waits_for_calls_that_outlived_their_batch(product: Pro
 
 def _hanging_tool(pack: dict[str, Any]) -> None:
     """It would work a repeated call again, so one that was not answered waits for a person."""
-    pack["tools"]["drill"] |= {"idempotent": False, "timeoutSeconds": 12}
+    pack["tools"]["drill"] |= {"idempotent": False, "timeoutSeconds": HANG_SECONDS}
 
 
 def _patient_tool(pack: dict[str, Any]) -> None:

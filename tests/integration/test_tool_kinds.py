@@ -181,7 +181,7 @@ def installed_plugin(place: Path) -> Path:
 def worked(product: Product, client: ApiClient, exception_id: str) -> dict[str, dict[str, Any]]:
     """What each tool gave, by its name, once the exception is resolved."""
     settled = client.wait_settled(exception_id)
-    assert settled["status"] == "RESOLVED", client.timeline(exception_id)[-3:]
+    assert settled["status"] == "RESOLVED", client.timeline(exception_id)[-1]
     completed = [event for event in client.timeline(exception_id) if event["type"] == "ToolExecutionCompleted"]
     return {event["data"]["tool"]: event["data"]["output"] for event in completed}
 

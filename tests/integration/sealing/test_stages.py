@@ -104,3 +104,25 @@ def test_at_the_tool_stage(migrated: Settings, pipeline: Pipeline, system: Engin
     # then only that one is given up
     assert facts(system, batch[0].exception_id)["data"]["errorClass"] == "SealBroken"
     assert facts(system, batch[1].exception_id)["status"] == "RESOLVED"
+
+
+def test_a_plan_that_cannot_be_read_fails_its_exception_only(
+    migrated: Settings, pipeline: Pipeline, system: Engine, tenant: TestTenant
+) -> None:
+    # given two exceptions on their way to a tool, one of which has a plan that is not one
+    batch = [posted(migrated, tenant, Sealing([OURS])) for _ in range(2)]
+    for stage in (Stage.INTAKE, Stage.TRIAGE, Stage.POLICY, Stage.PLAYBOOK):
+        pipeline.run(stage, Batch(tuple(batch)))
+    engine = open_engine(migrated.database_url, Role.APPLICATION, 1)
+    with unit_of_work(engine, [tenant.tenant_id]) as transaction:
+        statement = """INSERT INTO plans (plan_id, tenant_id, exception_id, sequence, playbook, document,
+                                          domain_version, tenant_version, created_at)
+                       SELECT gen_random_uuid(), tenant_id, exception_id, sequence + 1, playbook, '{}',
+                              domain_version, tenant_version, created_at FROM plans WHERE exception_id = %(id)s"""
+        transaction.run(statement, {"id": str(batch[0].exception_id)})
+    engine.dispose()
+    # when the tool stage works them
+    pipeline.run(Stage.TOOL, Batch(tuple(batch)))
+    # then only that one is given up
+    assert facts(system, batch[0].exception_id)["data"]["errorClass"] == "PlanUnreadable"
+    assert facts(system, batch[1].exception_id)["status"] == "RESOLVED"
