@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from service.api.limits import parse, read_body
 from service.api.problems import INVALID, NOT_JSON, ProblemError, invalid
 from service.domain.packs import Fault, PackInvalidError
-from service.domain.packs.documents import PackDocument, read_document
+from service.domain.packs.reading.documents import PackDocument, read_document
 from service.engine.pack_pairs import PackKey
 
 JSON = "application/json"

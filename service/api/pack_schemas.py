@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from service.api.schemas import Fault, Moment, Name, Note
-from service.domain.packs.documents import PackKind
+from service.domain.packs.reading.documents import PackKind
 from service.engine.backtest import MOST_EXCEPTIONS
 from service.engine.pack_history import LifeState
 

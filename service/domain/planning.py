@@ -16,12 +16,12 @@ from service.domain.conditions import Condition, Situation, Verdict
 from service.domain.deferred import LATER, written
 from service.domain.errors import TemplateUnresolvedError, ToolNotApprovedError
 from service.domain.exceptions import ExceptionRecord, Json, Severity
-from service.domain.packs.compiled import PackSet
-from service.domain.packs.compiled_steps import CompiledBlock, CompiledStep
+from service.domain.packs.deciding.compiled import PackSet
+from service.domain.packs.deciding.compiled_steps import CompiledBlock, CompiledStep
+from service.domain.packs.deciding.playbook_index import CompiledPlaybook
+from service.domain.packs.deciding.tool_calls import tool_call
 from service.domain.packs.naming import UNKNOWN_TYPE
 from service.domain.packs.notify import notify_call
-from service.domain.packs.playbook_index import CompiledPlaybook
-from service.domain.packs.tool_calls import tool_call
 from service.domain.plans import Block, Plan, PlanStep, StepKind, ToolCall
 from service.domain.progress.resolving import Resolver, check_items, check_parameters
 from service.domain.redaction import Redactor

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from service.domain.packs.activations import scheduled
+from service.domain.packs.deciding.activations import scheduled
 from service.persistence.packs import PackEntry, PackKind, Schedule, StoredPacks, history_rows, list_packs
 from service.persistence.unit_of_work import Transaction
 

@@ -1,7 +1,7 @@
 """The life of a pack: checked, stored as a draft, tested, activated at an instant, rolled back.
 
 The rules that the HTTP API and the command line share. Everything happens in the caller's transaction, and what
-may not be done is one of this module's errors. Texts become documents in `service.domain.packs.documents`,
+may not be done is one of this module's errors. Texts become documents in `service.domain.packs.reading.documents`,
 versions are stored by `service.persistence.packs`.
 """
 
@@ -13,8 +13,8 @@ from datetime import datetime
 
 from service.domain.pack_suites import CaseResult
 from service.domain.packs import Fault, PackInvalidError
-from service.domain.packs.activations import scheduled
-from service.domain.packs.documents import PackDocument, PackKind
+from service.domain.packs.deciding.activations import scheduled
+from service.domain.packs.reading.documents import PackDocument, PackKind
 from service.engine.pack_history import HistoryEntry, history_of, version_before
 from service.engine.pack_pairs import Json, NotPossibleError, PackKey, Pair, Pairs, placeholders, report_of
 from service.errors import PermanentError

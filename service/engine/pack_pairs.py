@@ -17,10 +17,10 @@ from service.domain.packs import (
     parse_domain_pack,
     parse_tenant_pack,
 )
-from service.domain.packs.activations import in_force
-from service.domain.packs.documents import PackDocument, PackKind
-from service.domain.packs.documents import domain_named_by as domain_named
+from service.domain.packs.deciding.activations import in_force
 from service.domain.packs.parts import VARIABLE
+from service.domain.packs.reading.documents import PackDocument, PackKind
+from service.domain.packs.reading.documents import domain_named_by as domain_named
 from service.engine.packs import BuildPackSet
 from service.errors import PermanentError
 from service.persistence import packs as stored

@@ -1,7 +1,8 @@
 """Packs as stored: versioned, content-hashed documents that never change, and the history of their activations.
 
 Documents are stored as they were given; whether they make sense is `service.domain.packs`' judgement, and
-callers make it before they put one here. Which activation is in force is `service.domain.packs.activations`' rule.
+callers make it before they put one here. Which activation is in force is the rule of
+`service.domain.packs.deciding.activations`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from typing import Any
 from sqlalchemy import Row
 
 from service.domain.exceptions import PackVersions
-from service.domain.packs.activations import Activation, in_force, standing
-from service.domain.packs.documents import PackKind
+from service.domain.packs.deciding.activations import Activation, in_force, standing
 from service.domain.packs.hashing import canonical_hash
+from service.domain.packs.reading.documents import PackKind
 from service.errors import PermanentError
 from service.persistence.statements import packs as statements
 from service.persistence.unit_of_work import Transaction, as_json

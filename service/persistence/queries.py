@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from service.domain.exceptions import IN_FLIGHT, WAITING, Status
-from service.domain.packs.activations import in_force
+from service.domain.packs.deciding.activations import in_force
 from service.domain.plans import Plan, StepResult, StepState, from_document
 from service.persistence.approvals import newest_approval
 from service.persistence.packs import StoredPacks, database_now

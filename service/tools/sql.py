@@ -24,7 +24,7 @@ import orjson
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from service.domain.packs.tool_checks import BOUND
+from service.domain.packs.checking.tool_checks import BOUND
 from service.errors import PermanentError
 from service.resources import SqlConnection
 from service.secrets import Secrets

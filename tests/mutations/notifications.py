@@ -6,7 +6,7 @@ from tests.mutations.mutation import Mutation
 
 _SQL = "service/persistence/statements/notifications.py"
 _NOTIFIER = "service/engine/notifier.py"
-_NOTICES = "service/domain/packs/notices.py"
+_NOTICES = "service/domain/packs/deciding/notices.py"
 _SENDING = "tests/integration/notifications"
 _TELLING = "tests/unit/domain/test_notices.py"
 

@@ -6,7 +6,7 @@ from tests.mutations.mutation import Mutation
 
 DETECTORS = "service/domain/detectors.py"
 REDACTION = "service/domain/redaction.py"
-COMPILED = "service/domain/packs/compiled.py"
+COMPILED = "service/domain/packs/deciding/compiled.py"
 TEST_DETECTORS = "tests/unit/domain/test_detectors.py"
 TEST_DETECTION_AND_TAGS = "tests/unit/domain/test_detection_and_tags.py"
 TEST_PACK_DIALECTS = "tests/unit/domain/test_pack_dialects.py"
@@ -14,7 +14,7 @@ TEST_PACK_DIALECTS = "tests/unit/domain/test_pack_dialects.py"
 MUTATIONS = (
     Mutation(
         "a key that is said twice is a fault",
-        "service/domain/packs/json_text.py",
+        "service/domain/packs/reading/json_text.py",
         "if key in members:",
         "if False:",
         "tests/unit/domain/test_pack_documents.py",
@@ -49,7 +49,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the surest rule comes first",
-        "service/domain/packs/detection.py",
+        "service/domain/packs/deciding/detection.py",
         "-rule.confidence",
         "rule.confidence",
         TEST_DETECTION_AND_TAGS,
@@ -70,14 +70,14 @@ MUTATIONS = (
     ),
     Mutation(
         "what is rewritten is warned of",
-        "service/domain/packs/shapes.py",
+        "service/domain/packs/dialects/shapes.py",
         "self.warnings.append(Fault(path, message))",
         "pass",
         TEST_PACK_DIALECTS,
     ),
     Mutation(
         "two spellings of one key are a fault",
-        "service/domain/packs/normalisation.py",
+        "service/domain/packs/dialects/normalisation.py",
         "if key != written and (key in value or key in renamed):",
         "if False:",
         TEST_PACK_DIALECTS,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from service.domain.packs import parse_domain_pack
-from service.domain.packs.tool_calls import tool_call
+from service.domain.packs.deciding.tool_calls import tool_call
 from service.secrets import KnownSecrets, Owner, Secrets
 from service.tools import EgressGuard, HttpToolClient, PreparedCall, ToolResult
 from service.tools.kinds import Kinds, no_kinds

@@ -7,7 +7,7 @@ from functools import cache
 import orjson
 from flask import Blueprint, Response
 
-from service.domain.packs.documents import PackKind
+from service.domain.packs.reading.documents import PackKind
 from service.domain.packs.schemas import pack_schema
 
 blueprint = Blueprint("pack_formats", __name__, url_prefix="/schemas")

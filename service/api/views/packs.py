@@ -28,7 +28,7 @@ from service.api.problems import (
     invalid,
 )
 from service.domain.packs import Fault, PackInvalidError
-from service.domain.packs.documents import PackDocument, PackKind
+from service.domain.packs.reading.documents import PackDocument, PackKind
 from service.engine.pack_history import VersionState, versions_of
 from service.engine.pack_life import (
     ChangedMeanwhileError,

@@ -13,7 +13,7 @@ import click
 from service.cli.packs.files import PackUnreadableError, parsed, read_file
 from service.cli.packs.places import Backtest, Json, Place, Progress, key_of, place_options, the_place
 from service.cli.printing import json_option, print_json
-from service.domain.packs.documents import PackKind
+from service.domain.packs.reading.documents import PackKind
 from service.engine.backtest import MOST_EXCEPTIONS
 from service.engine.pack_pairs import PackKey
 

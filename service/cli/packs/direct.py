@@ -15,7 +15,7 @@ from service.api import pack_presenting as presenting
 from service.cli.packs.files import PackFile, PackFileInvalidError, PackUnreadableError
 from service.cli.packs.places import Activation, Backtest, Progress
 from service.domain.packs import PackInvalidError
-from service.domain.packs.documents import PackKind
+from service.domain.packs.reading.documents import PackKind
 from service.engine.backtest import Asked, finish
 from service.engine.pack_backtest import Backtester
 from service.engine.pack_history import versions_of

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from service.domain.packs import DomainPack, Fault, PackInvalidError, TenantPack, parse_domain_pack, parse_tenant_pack
-from service.domain.packs.documents import PackDocument, PackKind, read_document
+from service.domain.packs.reading.documents import PackDocument, PackKind, read_document
 from service.engine.pack_pairs import PackKey, domain_named_by, placeholders
 from service.errors import PermanentError
 

@@ -11,7 +11,7 @@ from service.cli.packs.checking import FILE
 from service.cli.packs.files import PackFile, parsed, read_file
 from service.cli.packs.places import Activation, Json, Place, key_of, place_options, the_place
 from service.cli.printing import json_option, print_json, print_table
-from service.domain.packs.documents import PackKind
+from service.domain.packs.reading.documents import PackKind
 
 _COMMENT = click.option("--comment", help="Why; the history keeps it.")
 _FORCE = click.option("--force", metavar="REASON", help="Activate although its tests fail; the history keeps REASON.")

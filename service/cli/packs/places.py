@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 import click
 
 from service.cli.packs.files import PackFile
-from service.domain.packs.documents import PackKind
+from service.domain.packs.reading.documents import PackKind
 from service.engine.pack_pairs import PackKey
 from service.persistence.packs import TENANT_PACK
 

@@ -12,7 +12,7 @@ import orjson
 
 from service.cli.packs.files import PackFile
 from service.cli.packs.places import Activation, Backtest, Progress
-from service.domain.packs.documents import PackKind
+from service.domain.packs.reading.documents import PackKind
 from service.engine.pack_pairs import PackKey
 from service.errors import PermanentError, TransientError
 

@@ -10,7 +10,7 @@ import click
 import orjson
 
 from service.cli.printing import json_option, print_json
-from service.domain.packs.documents import PackKind
+from service.domain.packs.reading.documents import PackKind
 from service.domain.packs.schemas import pack_schema
 from service.errors import PermanentError
 

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
+from service.domain.packs.deciding.tool_calls import tool_call
 from service.domain.packs.faults import Fault, path_of
 from service.domain.packs.parts import VARIABLE
-from service.domain.packs.tool_calls import tool_call
 from service.domain.packs.tools import SmtpTool, Tool, WebhookTool
 from service.domain.plans import ToolCall
 

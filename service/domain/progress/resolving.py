@@ -13,7 +13,7 @@ from service.domain.conditions import Condition, Situation, Verdict, compile_con
 from service.domain.deferred import completed
 from service.domain.errors import PayloadInvalidError, TemplateUnresolvedError
 from service.domain.exceptions import ExceptionRecord, Json, Severity
-from service.domain.packs.compiled import PackSet
+from service.domain.packs.deciding.compiled import PackSet
 from service.domain.packs.entities import Declared, is_of_type
 from service.domain.packs.naming import UNKNOWN_TYPE
 from service.domain.plans import Plan, PlanStep, ToolCall

@@ -17,8 +17,8 @@ from uuid import UUID
 from service.domain.errors import PayloadInvalidError
 from service.domain.events import EventType, NewEvent
 from service.domain.exceptions import NO_CHANGES, Changes, ExceptionRecord, Json, Status
-from service.domain.packs.compiled import PackSet
-from service.domain.packs.leaf_checks import time_of
+from service.domain.packs.checking.leaf_checks import time_of
+from service.domain.packs.deciding.compiled import PackSet
 from service.domain.packs.playbooks import ActionType
 from service.domain.plans import (
     SETTLED,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from service.domain.exceptions import ExceptionRecord, Outcome, Stage
-from service.domain.packs.compiled import PackSet
+from service.domain.packs.deciding.compiled import PackSet
 from service.domain.stages import intake, playbook, policy, triage
 from service.domain.stages.tool import Advance, CallResult, advance, after_call, after_failure, after_unknown
 

@@ -10,10 +10,10 @@ from typing import Any
 from service.domain.errors import PayloadInvalidError
 from service.domain.events import EventType, NewEvent
 from service.domain.exceptions import Changes, ExceptionRecord, InputType, Json, Outcome, Status
-from service.domain.packs.compiled import PackSet
+from service.domain.packs.deciding.compiled import PackSet
+from service.domain.packs.deciding.relations import missing_references
 from service.domain.packs.entities import payload_faults
 from service.domain.packs.naming import normal_name
-from service.domain.packs.relations import missing_references
 
 
 def decide(record: ExceptionRecord, packs: PackSet, now: datetime) -> Outcome:  # noqa: ARG001 - every stage has this form

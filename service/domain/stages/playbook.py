@@ -14,7 +14,7 @@ from service.domain.errors import PayloadInvalidError, StepNotWaitingError
 from service.domain.events import EventType, NewEvent
 from service.domain.exceptions import ExceptionRecord, InputType, Outcome, Status
 from service.domain.forms import answer_faults
-from service.domain.packs.compiled import PackSet
+from service.domain.packs.deciding.compiled import PackSet
 from service.domain.planning import NoPlan, make_plan
 from service.domain.plans import Plan, PlanStep, StepKind, StepResult, StepState, plan_hash
 from service.domain.progress import events as told

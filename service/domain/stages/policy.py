@@ -21,7 +21,7 @@ from service.domain.exceptions import (
     Severity,
     Status,
 )
-from service.domain.packs.compiled import PackSet
+from service.domain.packs.deciding.compiled import PackSet
 from service.domain.planning import NoPlan, make_plan
 from service.domain.plans import Plan, PlanStep, StepKind, Timer, plan_hash
 

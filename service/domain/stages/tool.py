@@ -16,7 +16,7 @@ from uuid import UUID
 from service.domain.events import NewEvent
 from service.domain.exceptions import NO_CHANGES, Changes, ExceptionRecord, Status
 from service.domain.identifiers import effect_key
-from service.domain.packs.compiled import PackSet
+from service.domain.packs.deciding.compiled import PackSet
 from service.domain.plans import OnFailure, PlanStep, StepRecord, StepState, Timer
 from service.domain.progress import events as told
 from service.domain.progress.abandoning import abandon, fatal_failures

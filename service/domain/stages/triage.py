@@ -14,7 +14,7 @@ from typing import Any
 from service.domain.conditions import Situation
 from service.domain.events import EventType, NewEvent
 from service.domain.exceptions import Changes, ExceptionRecord, InputType, Outcome, Severity
-from service.domain.packs.compiled import PackSet
+from service.domain.packs.deciding.compiled import PackSet
 from service.domain.packs.naming import UNKNOWN_TYPE
 
 DEFAULT_SEVERITY = Severity.MEDIUM

@@ -7,7 +7,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.packs.activations import Activation, in_force, scheduled, standing
+from service.domain.packs.deciding.activations import Activation, in_force, scheduled, standing
 from tests.unit.domain.given import NOON
 
 HOUR = timedelta(hours=1)

@@ -9,7 +9,7 @@ import pytest
 from service.domain.events import EventType, NewEvent
 from service.domain.exceptions import NO_CHANGES, Changes, Severity
 from service.domain.packs import PackInvalidError, PackSet, build_pack_set, parse_domain_pack, parse_tenant_pack
-from service.domain.packs.notices import LONGEST_TEXT, Notice
+from service.domain.packs.deciding.notices import LONGEST_TEXT, Notice
 from tests.unit.domain.given import VERSIONS, exception
 
 HOOK = {"url": "https://hooks.example/ops", "signingSecret": "secret://env/HOOK"}

@@ -19,8 +19,8 @@ from service.domain.packs import (
     parse_tenant_pack,
     read_document,
 )
-from service.domain.packs.normalisation import normalise
-from service.domain.packs.simple_conditions import SimpleConditionError, to_cel
+from service.domain.packs.dialects.normalisation import normalise
+from service.domain.packs.dialects.simple_conditions import SimpleConditionError, to_cel
 from tests.unit.domain.given import EXAMPLES, domain_document, tenant_document
 
 _SNAKE = {

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.packs import PackInvalidError
-from service.domain.packs.documents import PackKind, read_document
+from service.domain.packs.reading.documents import PackKind, read_document
 from tests.unit.domain.given import EXAMPLES
 
 _JSON = """{

@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from service.domain.packs import PackKind, parse_domain_pack
-from service.domain.packs.documents import kind_of
+from service.domain.packs.reading.documents import kind_of
 from service.domain.packs.schemas import pack_schema
 from tests.unit.domain.given import EXAMPLES, domain_document
 from tests.unit.domain.test_pack_dialects import _SNAKE

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from service.domain.packs import PackInvalidError, parse_domain_pack
+from service.domain.packs.deciding.tool_calls import tool_call
 from service.domain.packs.notify import notify_call, notify_faults
-from service.domain.packs.tool_calls import tool_call
 
 TEXT = {"type": "string", "required": True}
 HTTP: dict[str, Any] = {"endpoint": "https://tools.example/a", "parameters": {"id": TEXT, "note": {"type": "string"}}}

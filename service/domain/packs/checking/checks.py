@@ -12,17 +12,17 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from service.domain.packs.checking.notification_checks import policies_faults, policies_warnings
+from service.domain.packs.checking.rule_checks import rule_warnings
+from service.domain.packs.checking.step_checks import Tools, steps_faults, steps_warnings
+from service.domain.packs.checking.tool_checks import tool_faults
+from service.domain.packs.deciding.relations import relation_faults, relation_warnings
+from service.domain.packs.deciding.tool_overrides import overridden, unknown_override_keys
 from service.domain.packs.faults import Fault, path_of
 from service.domain.packs.models import EXPECTABLE, DomainPack, Entity
 from service.domain.packs.naming import normal_name
-from service.domain.packs.notification_checks import policies_faults, policies_warnings
 from service.domain.packs.parts import Part
 from service.domain.packs.playbooks import Match
-from service.domain.packs.relations import relation_faults, relation_warnings
-from service.domain.packs.rule_checks import rule_warnings
-from service.domain.packs.step_checks import Tools, steps_faults, steps_warnings
-from service.domain.packs.tool_checks import tool_faults
-from service.domain.packs.tool_overrides import overridden, unknown_override_keys
 from service.domain.packs.tools import KINDS, Tool, ToolSignature, kind_of
 
 Json = Mapping[str, Any]

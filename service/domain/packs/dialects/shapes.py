@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.domain.exceptions import Severity
-from service.domain.packs.dialects import TEXTUAL_TYPES, TYPES, plain
+from service.domain.packs.dialects.simple_conditions import SimpleConditionError, to_cel
+from service.domain.packs.dialects.spellings import TEXTUAL_TYPES, TYPES, plain
 from service.domain.packs.faults import Fault, path_of
 from service.domain.packs.models import EXPECTABLE
 from service.domain.packs.notifications import NotificationPolicy
 from service.domain.packs.playbooks import ActionType, Match
-from service.domain.packs.simple_conditions import SimpleConditionError, to_cel
 
 Members = dict[str, Any]
 Origins = dict[str, str]

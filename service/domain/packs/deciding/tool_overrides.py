@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from service.domain.packs.checking.tool_checks import tool_faults
 from service.domain.packs.faults import Fault, path_of
 from service.domain.packs.forms import form_faults
-from service.domain.packs.tool_checks import tool_faults
 from service.domain.packs.tools import KINDS, Tool
 
 _Override = Mapping[str, Any]

@@ -13,18 +13,18 @@ from datetime import datetime, timedelta
 from service.domain.conditions import Condition, Situation, compile_condition
 from service.domain.detectors import Detector
 from service.domain.exceptions import ExceptionRecord, PackVersions, Severity
-from service.domain.packs.checks import Surroundings, tenant_faults
-from service.domain.packs.detection import DetectionRules
+from service.domain.packs.checking.checks import Surroundings, tenant_faults
+from service.domain.packs.deciding.detection import DetectionRules
+from service.domain.packs.deciding.guardrails import EffectiveGuardrails
+from service.domain.packs.deciding.notices import Notices
+from service.domain.packs.deciding.playbook_index import PlaybookIndex
+from service.domain.packs.deciding.policy_tags import PolicyTags
+from service.domain.packs.deciding.relations import KnownEntity, known_entities
+from service.domain.packs.deciding.tool_overrides import overridden
 from service.domain.packs.faults import PackInvalidError
-from service.domain.packs.guardrails import EffectiveGuardrails
 from service.domain.packs.models import DEFAULT_MINUTES_TO_RESOLVE, DomainPack, TenantPack
 from service.domain.packs.naming import normal_name
-from service.domain.packs.notices import Notices
 from service.domain.packs.notifications import NotificationPolicy
-from service.domain.packs.playbook_index import PlaybookIndex
-from service.domain.packs.policy_tags import PolicyTags
-from service.domain.packs.relations import KnownEntity, known_entities
-from service.domain.packs.tool_overrides import overridden
 from service.domain.patterns import Patterns
 from service.domain.redaction import Redactor
 from service.domain.selection import Selection

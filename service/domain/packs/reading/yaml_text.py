@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from service.domain.packs.faults import Fault, path_of
-from service.domain.packs.json_text import unstorable
-from service.domain.packs.places import DEEPEST, Places
+from service.domain.packs.reading.json_text import unstorable
+from service.domain.packs.reading.places import DEEPEST, Places
 
 MOST_NODES = 200_000
 """Values in a document once its aliases are followed."""

@@ -10,11 +10,11 @@ from service.domain import templates
 from service.domain.conditions import VARIABLES, compile_condition, unknown_names
 from service.domain.exceptions import Status
 from service.domain.forms import form_faults
+from service.domain.packs.checking.step_references import LATER_NAMES
 from service.domain.packs.entities import is_of_type
 from service.domain.packs.faults import Fault, path_of
 from service.domain.packs.notify import notify_faults, notify_keys
 from service.domain.packs.playbooks import ActionType, ForeachStep, LeafStep, ProseStep, StepBase, WaitStep
-from service.domain.packs.step_references import LATER_NAMES
 from service.domain.packs.tools import ToolSignature
 from service.domain.plans import StepKind
 

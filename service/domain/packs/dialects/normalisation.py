@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from service.domain.packs.annotations import Place, exact_keys, place_of, place_of_field, spellings
-from service.domain.packs.dialects import NAMES, SURPRISING, TEXTS, plain
-from service.domain.packs.documents import PackKind
+from service.domain.packs.dialects.annotations import Place, exact_keys, place_of, place_of_field, spellings
+from service.domain.packs.dialects.shapes import SHAPES, Shaping, Written, condition_of
+from service.domain.packs.dialects.spellings import NAMES, SURPRISING, TEXTS, plain
 from service.domain.packs.faults import Fault, path_of
 from service.domain.packs.models import DomainPack, TenantPack
 from service.domain.packs.parts import Part, is_condition
-from service.domain.packs.shapes import SHAPES, Shaping, Written, condition_of
+from service.domain.packs.reading.documents import PackKind
 from service.domain.packs.tools import AnyTool
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")

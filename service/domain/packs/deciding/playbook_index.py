@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from service.domain.conditions import Situation, keys_read
 from service.domain.exceptions import Severity
-from service.domain.packs.compiled_steps import CompiledStep, StepCompiler, conditions_of, keys_shown
-from service.domain.packs.guardrails import EffectiveGuardrails
+from service.domain.packs.deciding.compiled_steps import CompiledStep, StepCompiler, conditions_of, keys_shown
+from service.domain.packs.deciding.guardrails import EffectiveGuardrails
 from service.domain.packs.models import DomainPack, TenantPack
 from service.domain.packs.naming import normal_name
 from service.domain.packs.playbooks import Playbook

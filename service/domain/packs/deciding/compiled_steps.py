@@ -8,7 +8,8 @@ from typing import Any
 
 from service.domain import templates
 from service.domain.conditions import Condition, compile_condition
-from service.domain.packs.guardrails import EffectiveGuardrails
+from service.domain.packs.checking.step_references import Keys, later_names
+from service.domain.packs.deciding.guardrails import EffectiveGuardrails
 from service.domain.packs.playbooks import (
     ActionType,
     BranchStep,
@@ -20,7 +21,6 @@ from service.domain.packs.playbooks import (
     WaitStep,
     order_of,
 )
-from service.domain.packs.step_references import Keys, later_names
 from service.domain.packs.tools import Tool
 from service.domain.plans import OnFailure, StepKind
 from service.domain.redaction import Redactor

@@ -7,14 +7,14 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from service.domain.packs import checks
-from service.domain.packs.checks import NOWHERE, Surroundings
-from service.domain.packs.documents import PackDocument, PackKind
+from service.domain.packs.checking import checks
+from service.domain.packs.checking.checks import NOWHERE, Surroundings
+from service.domain.packs.dialects.normalisation import Normalised, normalise
 from service.domain.packs.faults import Fault, PackInvalidError, path_of
 from service.domain.packs.forms import form_faults
 from service.domain.packs.models import DomainPack, TenantPack
-from service.domain.packs.normalisation import Normalised, normalise
 from service.domain.packs.parts import Part
+from service.domain.packs.reading.documents import PackDocument, PackKind
 from service.domain.packs.variables import resolve_endpoints
 
 _P = TypeVar("_P", bound=Part)

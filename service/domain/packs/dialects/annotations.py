@@ -12,7 +12,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import AliasChoices, Discriminator, Tag
 from pydantic.fields import FieldInfo
 
-from service.domain.packs.dialects import SYNONYMS, plain
+from service.domain.packs.dialects.spellings import SYNONYMS, plain
 from service.domain.packs.parts import Part
 
 

@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from service.domain.packs.faults import Fault, path_of
-from service.domain.packs.places import DEEPEST, Places
+from service.domain.packs.reading.places import DEEPEST, Places
 
 _GAP = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()

@@ -8,11 +8,11 @@ from enum import StrEnum
 from pathlib import PurePath
 from typing import Any
 
-from service.domain.packs.dialects import plain
+from service.domain.packs.dialects.spellings import plain
 from service.domain.packs.faults import Fault, PackInvalidError
-from service.domain.packs.json_text import read_json
-from service.domain.packs.places import Places
-from service.domain.packs.yaml_text import read_yaml
+from service.domain.packs.reading.json_text import read_json
+from service.domain.packs.reading.places import Places
+from service.domain.packs.reading.yaml_text import read_yaml
 
 
 class PackKind(StrEnum):

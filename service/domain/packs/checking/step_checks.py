@@ -13,10 +13,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from service.domain.conditions import compile_condition
+from service.domain.packs.checking.leaf_checks import Tools, leaf_faults, leaf_warnings
+from service.domain.packs.checking.step_references import (
+    Keys,
+    Scope,
+    documents_within,
+    groups_of,
+    of_condition,
+    of_value,
+)
 from service.domain.packs.faults import Fault
-from service.domain.packs.leaf_checks import Tools, leaf_faults, leaf_warnings
 from service.domain.packs.playbooks import LONGEST_FOREACH, ActionType, StepBase, order_of, step_class
-from service.domain.packs.step_references import Keys, Scope, documents_within, groups_of, of_condition, of_value
 from service.domain.plans import StepKind
 from service.domain.templates import TemplateError
 

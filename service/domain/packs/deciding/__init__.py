@@ -1,0 +1,1 @@
+"""Packs joined and compiled: what the stages decide with."""
