@@ -62,6 +62,13 @@ MUTATIONS = (
         TEST_KAFKA_RECOVERY,
     ),
     Mutation(
+        "what a worker gives back is committed first",
+        CONSUMER,
+        "self._commits.surely(consumer, going)\n            self._drop(going)\n            self._cluster",
+        "self._drop(going)\n            self._cluster",
+        f"{TEST_KAFKA_RECOVERY}::test_the_new_protocol_works_where_the_broker_has_it",
+    ),
+    Mutation(
         "a process that ends leaves its groups",
         CONSUMER,
         "atexit.register(_leave_groups_at_exit)",
