@@ -24,7 +24,7 @@ from service.devstack.ports import DEFAULT_RANGE, choose_ports
 from service.devstack.waiting import wait_until
 
 PROJECT = Path(__file__).resolve().parents[1]
-_OWN_NAME = re.compile(r"test-(\d+)")
+_OWN_NAME = re.compile(r"test-(?:[a-z]+-)?(\d+)")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from service.domain.guard import FINISHED
 from service.domain.packs import PackSet
 from service.engine.batch import Batch, Reference
 from service.engine.course import Course, Flight
-from service.engine.failures import as_dead_letters
+from service.engine.failures import Failure, as_dead_letters
 from service.engine.flights import Turn
 from service.engine.holds import as_rows
 from service.engine.notices import Subjects, of_failures
@@ -29,6 +29,7 @@ from service.engine.outputs import read_whole
 from service.engine.packs import NoActivePackError, PackSource
 from service.engine.results import Retry
 from service.engine.runner import judge_batch
+from service.errors import PermanentError
 from service.persistence.holds import hold
 from service.persistence.stages import Effect, LoadedException, StageRepository
 from service.persistence.unit_of_work import Transaction, unit_of_work
@@ -63,9 +64,10 @@ class Turns:
             repository = StageRepository(transaction)
             subjects: dict[UUID, tuple[ExceptionRecord, PackSet]] = {}
             for reference, loaded, effects in self._due(repository, batch, turn):
-                packs = self._pack_set(transaction, reference, loaded.record.pack_versions)
-                subjects[reference.exception_id] = loaded.record, packs
-                turn.begin(reference, loaded, packs, effects)
+                packs = self._pack_set(transaction, turn, reference, loaded.record.pack_versions)
+                if packs is not None:
+                    subjects[reference.exception_id] = loaded.record, packs
+                    turn.begin(reference, loaded, packs, effects)
             return self._apply(transaction, turn, subjects)
 
     def land(self, landed: Sequence[tuple[Flight, ToolResult]]) -> Applied:
@@ -103,7 +105,9 @@ class Turns:
             repository = StageRepository(transaction)
             subjects: dict[UUID, tuple[ExceptionRecord, PackSet]] = {}
             for reference, loaded, effects in self._due(repository, batch, turn):
-                packs = self._pack_set(transaction, reference, loaded.record.pack_versions)
+                packs = self._pack_set(transaction, turn, reference, loaded.record.pack_versions)
+                if packs is None:
+                    continue
                 subjects[reference.exception_id] = loaded.record, packs
                 turn.give_up(by_id[reference.exception_id], loaded, packs, effects)
             turn.retries.clear()
@@ -122,10 +126,17 @@ class Turns:
         whole, effects = read_whole(repository, due, repository.effects(due))
         return [(r, whole[r.exception_id], effects.get(r.exception_id, {})) for r, _ in judged.work]
 
-    def _pack_set(self, transaction: Transaction, reference: Reference, versions: PackVersions | None) -> PackSet:
-        if versions is None:
-            raise NoActivePackError(reference.tenant_id)
-        return self._packs.at(transaction, reference.tenant_id, versions)
+    def _pack_set(
+        self, transaction: Transaction, turn: Turn, reference: Reference, versions: PackVersions | None
+    ) -> PackSet | None:
+        """The packs an exception was decided with; one without fails alone."""
+        try:
+            if versions is None:
+                raise NoActivePackError(reference.tenant_id)
+            return self._packs.at(transaction, reference.tenant_id, versions)
+        except PermanentError as error:
+            turn.failures.append(Failure(reference, error))
+            return None
 
     def _apply(self, transaction: Transaction, turn: Turn, subjects: Subjects) -> Applied:
         """Apply a turn. Only exceptions that really moved go on: for the others another delivery is ahead."""

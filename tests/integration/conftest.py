@@ -20,7 +20,7 @@ from service.persistence.database import Role, open_engine
 from service.settings import Settings, load_settings
 from tests.client import ApiClient
 from tests.fleet import PROJECT, Fleet
-from tests.stack_fixture import StackUnderTest
+from tests.stack_fixture import StackUnderTest, services
 from tests.tenants import TestTenant, new_tenant
 
 
@@ -78,6 +78,24 @@ def migrate(environment: Mapping[str, str]) -> None:
     """Bring the environment's database to the newest schema."""
     command = [sys.executable, "-m", "alembic", "upgrade", "head"]
     subprocess.run(command, cwd=PROJECT, env={**os.environ, **environment}, check=True)
+
+
+@dataclass(frozen=True)
+class ServicesApart:
+    """Services that no other fleet works on."""
+
+    settings: Settings
+    tool_server_url: str
+    environment: Mapping[str, str]
+
+
+@contextmanager
+def services_apart(name: str) -> Iterator[ServicesApart]:
+    """Migrated services for a fleet that is set up differently: others would take its work and do it their way."""
+    with services(f"test-{name}-{os.getpid()}") as instance:
+        environment = instance.environment()
+        migrate(environment)
+        yield ServicesApart(load_settings(environment), str(instance.url("tool-server")), environment)
 
 
 @contextmanager

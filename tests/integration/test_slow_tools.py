@@ -10,9 +10,8 @@ import pytest
 import requests
 
 from service.persistence.unit_of_work import unit_of_work
-from service.settings import Settings
 from tests.client import ApiClient, wait_for
-from tests.integration.conftest import Product, running_product
+from tests.integration.conftest import Product, running_product, services_apart
 from tests.integration.verdicts import broken_promises
 from tests.tenants import TestTenant, new_tenant, sample
 
@@ -27,7 +26,7 @@ MOST_UNDER_WAY = 8
 
 
 @pytest.fixture(scope="module")
-def product(migrated: Settings, tool_server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     """A fleet of this module's own: few calls at once, and a breaker that opens and closes within the test."""
     limits = {
         "SENTINAI_SINGLE_TOOL_CONCURRENCY": str(MOST_UNDER_WAY),
@@ -36,8 +35,11 @@ def product(migrated: Settings, tool_server_url: str, tmp_path_factory: pytest.T
         "SENTINAI_BREAKER_OPEN_SECONDS": "2",
         "SENTINAI_RECONCILE_AFTER_SECONDS": "10",
     }
-    with running_product(migrated, tool_server_url, tmp_path_factory.mktemp("slow"), **limits) as running:
-        yield running
+    logs = tmp_path_factory.mktemp("slow")
+    with services_apart("slow") as apart:
+        environment = {**apart.environment, **limits}
+        with running_product(apart.settings, apart.tool_server_url, logs, **environment) as running:
+            yield running
 
 
 def test_a_hanging_tool_holds_up_only_its_own_tenant(product: Product) -> None:

@@ -22,9 +22,8 @@ from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from service.settings import Settings
 from tests.client import ApiClient, wait_for
-from tests.integration.conftest import Product, running_product
+from tests.integration.conftest import Product, ServicesApart, running_product, services_apart
 from tests.tenants import new_tenant
 
 pytestmark = [pytest.mark.kafka, pytest.mark.stack, pytest.mark.timeout(240)]
@@ -134,12 +133,19 @@ def inbox() -> Iterator[tuple[Inbox, int]]:
 
 
 @pytest.fixture(scope="module")
+def apart() -> Iterator[ServicesApart]:
+    """Services of this module's own."""
+    with services_apart("kinds") as services:
+        yield services
+
+
+@pytest.fixture(scope="module")
 def product(
-    migrated: Settings, tool_server_url: str, inbox: tuple[Inbox, int], tmp_path_factory: pytest.TempPathFactory
+    apart: ServicesApart, inbox: tuple[Inbox, int], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Product]:
     """A fleet of this module's own, to whose tools the operator gives a database, a topic, mail and a plug-in."""
     place = tmp_path_factory.mktemp("kinds")
-    admin = AdminClient({"bootstrap.servers": migrated.kafka_bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": apart.settings.kafka_bootstrap_servers})
     for made in admin.create_topics([NewTopic(TOPIC, 1, 1)]).values():
         made.result(30)
     everybody = {"tenants": ["*"]}
@@ -157,16 +163,15 @@ def product(
     }
     (place / "resources.json").write_bytes(orjson.dumps(resources))
     environment = {
+        **apart.environment,
         "SENTINAI_TOOL_RESOURCES": f"@{place / 'resources.json'}",
-        "KINDS_ORDERS_URL": migrated.database_url,
+        "KINDS_ORDERS_URL": apart.settings.database_url,
         "SENTINAI_SECRET_KINDS_HOOK": HOOK,
         "SENTINAI_SECRET_KINDS_TOKEN": TOKEN,
         "PYTHONPATH": str(installed_plugin(place)),
     }
-    with running_product(migrated, tool_server_url, place, **environment) as running:
+    with running_product(apart.settings, apart.tool_server_url, place, **environment) as running:
         yield running
-    for gone in admin.delete_topics([TOPIC]).values():
-        gone.result(30)
 
 
 def installed_plugin(place: Path) -> Path:

@@ -6,13 +6,13 @@ The same seed gives the same moments. Services and processes are the run's own a
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,12 @@ from typing import Any
 import click
 
 from service.devstack.ports import DEFAULT_RANGE, choose_ports
-from service.settings import Settings, load_settings
 from tests.chaos.effects.conduct import Conductor
 from tests.chaos.effects.person import broken_after, settle_doubts
 from tests.chaos.effects.plan import rounds
 from tests.chaos.effects.verdict import broken, effects
 from tests.chaos.effects.witness import Witness
-from tests.integration.conftest import migrate, running_product
-from tests.stack_fixture import services
+from tests.integration.conftest import running_product, services_apart
 
 
 @dataclass(frozen=True)
@@ -54,20 +52,21 @@ def main(seed: int | None, count: int, as_json: bool) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     chosen = random.SystemRandom().randrange(1_000_000) if seed is None else seed
     click.echo(f"seed {chosen}, {count} rounds", err=True)
-    with services(f"test-{os.getpid()}") as instance:
-        os.environ.update(instance.environment())
-        migrate(instance.environment())
-        folder = Path(tempfile.mkdtemp(prefix=f"effects-{chosen}-"))
-        verdict = run(load_settings(os.environ), chosen, count, folder, lambda text: click.echo(text, err=True))
+    folder = Path(tempfile.mkdtemp(prefix=f"effects-{chosen}-"))
+    verdict = run(chosen, count, folder, lambda text: click.echo(text, err=True))
     click.echo(json.dumps(asdict(verdict), default=str, indent=2) if as_json else render(verdict))
     sys.exit(1 if verdict.broken else 0)
 
 
-def run(settings: Settings, seed: int, count: int, logs: Path, say: Callable[[str], None]) -> Verdict:
-    """Start the product and a witness, carry the rounds out, let a person settle what is in doubt, judge."""
+def run(seed: int, count: int, logs: Path, say: Callable[[str], None]) -> Verdict:
+    """Start services, the product and a witness, carry the rounds out, let a person settle what is in doubt, judge."""
     port = choose_ports(["witness"], {}, DEFAULT_RANGE)["witness"]
-    environment = {"SENTINAI_EGRESS_ALLOW": f"127.0.0.1:{port}", "SENTINAI_RECONCILE_AFTER_SECONDS": "5"}
-    with Witness(port) as witness, running_product(settings, witness.url, logs, **environment) as product:
+    own = {"SENTINAI_EGRESS_ALLOW": f"127.0.0.1:{port}", "SENTINAI_RECONCILE_AFTER_SECONDS": "5"}
+    with ExitStack() as opened:
+        witness = opened.enter_context(Witness(port))
+        apart = opened.enter_context(services_apart("effects"))
+        environment = {**apart.environment, **own}
+        product = opened.enter_context(running_product(apart.settings, witness.url, logs, **environment))
         conductor = Conductor(product.fleet, product.system, witness, say)
         conductor.run(rounds(seed, count))
         tenant_id, accepted = conductor.tenant.tenant_id, len(conductor.accepted)

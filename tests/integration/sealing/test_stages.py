@@ -1,4 +1,4 @@
-"""A payload that cannot be opened fails its exception, at whatever stage, and not the batch that it came in."""
+"""What cannot be read of an exception (payload, plan, packs) fails it alone, and not the batch that it came in."""
 
 from __future__ import annotations
 
@@ -125,4 +125,23 @@ def test_a_plan_that_cannot_be_read_fails_its_exception_only(
     pipeline.run(Stage.TOOL, Batch(tuple(batch)))
     # then only that one is given up
     assert facts(system, batch[0].exception_id)["data"]["errorClass"] == "PlanUnreadable"
+    assert facts(system, batch[1].exception_id)["status"] == "RESOLVED"
+
+
+def test_an_exception_whose_packs_are_gone_fails_alone(
+    migrated: Settings, pipeline: Pipeline, system: Engine, tenant: TestTenant
+) -> None:
+    # given two exceptions on their way to a tool, one of which was decided with packs that nobody has
+    batch = [posted(migrated, tenant, Sealing([OURS])) for _ in range(2)]
+    for stage in (Stage.INTAKE, Stage.TRIAGE, Stage.POLICY, Stage.PLAYBOOK):
+        pipeline.run(stage, Batch(tuple(batch)))
+    engine = open_engine(migrated.database_url, Role.APPLICATION, 1)
+    with unit_of_work(engine, [tenant.tenant_id]) as transaction:
+        statement = "UPDATE exceptions SET domain_version = 99 WHERE exception_id = %(id)s"
+        transaction.run(statement, {"id": str(batch[0].exception_id)})
+    engine.dispose()
+    # when the tool stage works them
+    pipeline.run(Stage.TOOL, Batch(tuple(batch)))
+    # then only that one is given up
+    assert facts(system, batch[0].exception_id)["status"] == "DEAD_LETTERED"
     assert facts(system, batch[1].exception_id)["status"] == "RESOLVED"
