@@ -9,7 +9,7 @@ that arrive together are one decision; those that arrive in different threads wa
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -61,13 +61,10 @@ class Turns:
         """Take each plan that is due to its first calls, and commit which are about to go out."""
         turn = Turn(self._clock(), self._admission.gate())
         with unit_of_work(self._engine, batch.tenants()) as transaction:
-            repository = StageRepository(transaction)
             subjects: dict[UUID, tuple[ExceptionRecord, PackSet]] = {}
-            for reference, loaded, effects in self._due(repository, batch, turn):
-                packs = self._pack_set(transaction, turn, reference, loaded.record.pack_versions)
-                if packs is not None:
-                    subjects[reference.exception_id] = loaded.record, packs
-                    turn.begin(reference, loaded, packs, effects)
+            for reference, loaded, packs, effects in self._due(transaction, batch, turn):
+                subjects[reference.exception_id] = loaded.record, packs
+                turn.begin(reference, loaded, packs, effects)
             return self._apply(transaction, turn, subjects)
 
     def land(self, landed: Sequence[tuple[Flight, ToolResult]]) -> Applied:
@@ -102,41 +99,41 @@ class Turns:
         by_id = {retry.reference.exception_id: retry for retry in retries}
         batch = Batch(tuple(retry.reference for retry in by_id.values()))
         with unit_of_work(self._engine, batch.tenants()) as transaction:
-            repository = StageRepository(transaction)
             subjects: dict[UUID, tuple[ExceptionRecord, PackSet]] = {}
-            for reference, loaded, effects in self._due(repository, batch, turn):
-                packs = self._pack_set(transaction, turn, reference, loaded.record.pack_versions)
-                if packs is None:
-                    continue
+            for reference, loaded, packs, effects in self._due(transaction, batch, turn):
                 subjects[reference.exception_id] = loaded.record, packs
                 turn.give_up(by_id[reference.exception_id], loaded, packs, effects)
             turn.retries.clear()
             return self._apply(transaction, turn, subjects)
 
     def _due(
-        self, repository: StageRepository, batch: Batch, turn: Turn
-    ) -> list[tuple[Reference, LoadedException, dict[str, Effect]]]:
-        """What of a batch is due, with its effects; what came too early is noted in the turn."""
+        self, transaction: Transaction, batch: Batch, turn: Turn
+    ) -> Iterator[tuple[Reference, LoadedException, PackSet, dict[str, Effect]]]:
+        """What of a batch is due, with its packs and effects.
+
+        What came too early is noted in the turn, and so is an exception whose packs cannot be had: it fails alone.
+        """
+        repository = StageRepository(transaction)
         rows = repository.load(Stage.TOOL, [reference.exception_id for reference in batch.references])
         judged = judge_batch(Stage.TOOL, batch, rows)
         turn.early(judged.early)
         due = {reference.exception_id: loaded for reference, loaded in judged.work}
         if not due:
-            return []
+            return
         whole, effects = read_whole(repository, due, repository.effects(due))
-        return [(r, whole[r.exception_id], effects.get(r.exception_id, {})) for r, _ in judged.work]
+        for reference, _ in judged.work:
+            loaded = whole[reference.exception_id]
+            try:
+                packs = self._pack_set(transaction, reference, loaded.record.pack_versions)
+            except PermanentError as error:
+                turn.failures.append(Failure(reference, error))
+                continue
+            yield reference, loaded, packs, effects.get(reference.exception_id, {})
 
-    def _pack_set(
-        self, transaction: Transaction, turn: Turn, reference: Reference, versions: PackVersions | None
-    ) -> PackSet | None:
-        """The packs an exception was decided with; one without fails alone."""
-        try:
-            if versions is None:
-                raise NoActivePackError(reference.tenant_id)
-            return self._packs.at(transaction, reference.tenant_id, versions)
-        except PermanentError as error:
-            turn.failures.append(Failure(reference, error))
-            return None
+    def _pack_set(self, transaction: Transaction, reference: Reference, versions: PackVersions | None) -> PackSet:
+        if versions is None:
+            raise NoActivePackError(reference.tenant_id)
+        return self._packs.at(transaction, reference.tenant_id, versions)
 
     def _apply(self, transaction: Transaction, turn: Turn, subjects: Subjects) -> Applied:
         """Apply a turn. Only exceptions that really moved go on: for the others another delivery is ahead."""

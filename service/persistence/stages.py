@@ -21,7 +21,7 @@ from service.domain.exceptions import (
     Stage,
     Status,
 )
-from service.domain.plans import StepResult, StepState, from_document
+from service.domain.plans import Plan, StepResult, StepState, from_document
 from service.errors import PermanentError, TransientError
 from service.persistence.sealing import PAYLOAD, Sealing, input_slot
 from service.persistence.statements import stages as sql
@@ -220,20 +220,15 @@ def _loaded(row: Row[Any], sealing: Sealing) -> LoadedException:
     read = _LoadedRow(*values)
     fault: PermanentError | TransientError | None = None
     payload: Mapping[str, Any] = {}
-    data = read.input_data
+    data, plan = read.input_data, None
     try:
         payload = sealing.open(read.tenant_id, read.exception_id.bytes, PAYLOAD, read.sealed_payload)
         if read.sealed_data is not None:
             slot = input_slot(read.sequence)
             data = sealing.open(read.tenant_id, read.exception_id.bytes, slot, read.sealed_data)
+        plan = None if read.plan is None else _plan(read.plan)
     except (PermanentError, TransientError) as error:
         fault = error
-    plan = None
-    if read.plan is not None:
-        try:
-            plan = from_document(read.plan)
-        except (LookupError, TypeError, ValueError):
-            fault = PlanUnreadableError()
     record = ExceptionRecord(
         tenant_id=read.tenant_id,
         exception_id=read.exception_id,
@@ -260,6 +255,13 @@ def _loaded(row: Row[Any], sealing: Sealing) -> LoadedException:
         approval=None if read.approvals_needed is None else _approval(read),
     )
     return LoadedException(record, read.plan_id, read.plan_hash, fault)
+
+
+def _plan(document: Mapping[str, Any]) -> Plan:
+    try:
+        return from_document(document)
+    except (LookupError, TypeError, ValueError) as error:
+        raise PlanUnreadableError from error
 
 
 def _step_results(steps: Mapping[str, Sequence[Any]]) -> dict[str, StepResult]:

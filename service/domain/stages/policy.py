@@ -103,9 +103,9 @@ def _approved(record: ExceptionRecord, packs: PackSet, now: datetime) -> Outcome
         data["planHash"] = approval.plan_hash
         if approval.approvals_needed > 1:
             data["approvals"] = given
-    comment = record.input.data.get("comment", record.input.data.get("reason"))
-    if comment is not None:
-        data["comment"] = packs.redactor.redact_foreign(comment, record.raw_payload)
+    words = _words(record, packs)
+    if words is not None:
+        data["comment"] = words
     return Outcome(events=(_evaluated(data),))
 
 
@@ -130,10 +130,15 @@ def _expired(record: ExceptionRecord, now: datetime) -> Outcome:
 
 
 def _rejected(record: ExceptionRecord, packs: PackSet) -> Outcome:
-    given = record.input.data.get("reason", record.input.data.get("comment"))
-    reason = packs.redactor.redact_foreign(given, record.raw_payload) or "approval was rejected"
+    reason = _words(record, packs) or "approval was rejected"
     data = {"reason": reason, "rejectedBy": record.input.actor}
     return Outcome(events=(NewEvent(EventType.EXCEPTION_ESCALATED, data),), finished=Status.ESCALATED)
+
+
+def _words(record: ExceptionRecord, packs: PackSet) -> Any:
+    """What the person who decided said, redacted."""
+    given = record.input.data.get("reason", record.input.data.get("comment"))
+    return packs.redactor.redact_foreign(given, record.raw_payload)
 
 
 def _reasons(record: ExceptionRecord, packs: PackSet) -> tuple[str, ...]:

@@ -57,14 +57,22 @@ def posted(settings: Settings, tenant: TestTenant, sealing: Sealing) -> Referenc
     return Reference(tenant.tenant_id, exception_id, 1)
 
 
-def spoil(settings: Settings, reference: Reference) -> None:
-    """Change one byte of what is stored, as only somebody with access to the database can."""
+def change(settings: Settings, reference: Reference, statement: str) -> None:
+    """Change what is stored of an exception, as only somebody with access to the database can."""
     engine = open_engine(settings.database_url, Role.APPLICATION, 1)
     with unit_of_work(engine, [reference.tenant_id]) as transaction:
-        statement = """UPDATE exceptions SET sealed_payload = set_byte(sealed_payload, length(sealed_payload) - 1,
-                              get_byte(sealed_payload, length(sealed_payload) - 1) # 1) WHERE exception_id = %(id)s"""
         transaction.run(statement, {"id": str(reference.exception_id)})
     engine.dispose()
+
+
+def spoil(settings: Settings, reference: Reference) -> None:
+    """Change one byte of a payload."""
+    change(
+        settings,
+        reference,
+        """UPDATE exceptions SET sealed_payload = set_byte(sealed_payload, length(sealed_payload) - 1,
+                  get_byte(sealed_payload, length(sealed_payload) - 1) # 1) WHERE exception_id = %(id)s""",
+    )
 
 
 def facts(system: Engine, exception_id: UUID) -> dict[str, Any]:
@@ -92,15 +100,20 @@ def test_at_a_stage_that_decides(migrated: Settings, pipeline: Pipeline, system:
     assert "'lost'" in str(result.retries[0].error)
 
 
+def on_their_way(pipeline: Pipeline, settings: Settings, tenant: TestTenant) -> tuple[Reference, Reference]:
+    """Two exceptions that are due at the tool stage."""
+    batch = posted(settings, tenant, Sealing([OURS])), posted(settings, tenant, Sealing([OURS]))
+    for stage in (Stage.INTAKE, Stage.TRIAGE, Stage.POLICY, Stage.PLAYBOOK):
+        pipeline.run(stage, Batch(batch))
+    return batch
+
+
 def test_at_the_tool_stage(migrated: Settings, pipeline: Pipeline, system: Engine, tenant: TestTenant) -> None:
     # given two exceptions on their way to a tool, one of which is changed in the database
-    sealing = Sealing([OURS])
-    batch = [posted(migrated, tenant, sealing) for _ in range(2)]
-    for stage in (Stage.INTAKE, Stage.TRIAGE, Stage.POLICY, Stage.PLAYBOOK):
-        pipeline.run(stage, Batch(tuple(batch)))
+    batch = on_their_way(pipeline, migrated, tenant)
     spoil(migrated, batch[0])
     # when the tool stage works them
-    pipeline.run(Stage.TOOL, Batch(tuple(batch)))
+    pipeline.run(Stage.TOOL, Batch(batch))
     # then only that one is given up
     assert facts(system, batch[0].exception_id)["data"]["errorClass"] == "SealBroken"
     assert facts(system, batch[1].exception_id)["status"] == "RESOLVED"
@@ -110,19 +123,17 @@ def test_a_plan_that_cannot_be_read_fails_its_exception_only(
     migrated: Settings, pipeline: Pipeline, system: Engine, tenant: TestTenant
 ) -> None:
     # given two exceptions on their way to a tool, one of which has a plan that is not one
-    batch = [posted(migrated, tenant, Sealing([OURS])) for _ in range(2)]
-    for stage in (Stage.INTAKE, Stage.TRIAGE, Stage.POLICY, Stage.PLAYBOOK):
-        pipeline.run(stage, Batch(tuple(batch)))
-    engine = open_engine(migrated.database_url, Role.APPLICATION, 1)
-    with unit_of_work(engine, [tenant.tenant_id]) as transaction:
-        statement = """INSERT INTO plans (plan_id, tenant_id, exception_id, sequence, playbook, document,
-                                          domain_version, tenant_version, created_at)
-                       SELECT gen_random_uuid(), tenant_id, exception_id, sequence + 1, playbook, '{}',
-                              domain_version, tenant_version, created_at FROM plans WHERE exception_id = %(id)s"""
-        transaction.run(statement, {"id": str(batch[0].exception_id)})
-    engine.dispose()
+    batch = on_their_way(pipeline, migrated, tenant)
+    change(
+        migrated,
+        batch[0],
+        """INSERT INTO plans (plan_id, tenant_id, exception_id, sequence, playbook, document,
+                              domain_version, tenant_version, created_at)
+           SELECT gen_random_uuid(), tenant_id, exception_id, sequence + 1, playbook, '{}',
+                  domain_version, tenant_version, created_at FROM plans WHERE exception_id = %(id)s""",
+    )
     # when the tool stage works them
-    pipeline.run(Stage.TOOL, Batch(tuple(batch)))
+    pipeline.run(Stage.TOOL, Batch(batch))
     # then only that one is given up
     assert facts(system, batch[0].exception_id)["data"]["errorClass"] == "PlanUnreadable"
     assert facts(system, batch[1].exception_id)["status"] == "RESOLVED"
@@ -132,16 +143,10 @@ def test_an_exception_whose_packs_are_gone_fails_alone(
     migrated: Settings, pipeline: Pipeline, system: Engine, tenant: TestTenant
 ) -> None:
     # given two exceptions on their way to a tool, one of which was decided with packs that nobody has
-    batch = [posted(migrated, tenant, Sealing([OURS])) for _ in range(2)]
-    for stage in (Stage.INTAKE, Stage.TRIAGE, Stage.POLICY, Stage.PLAYBOOK):
-        pipeline.run(stage, Batch(tuple(batch)))
-    engine = open_engine(migrated.database_url, Role.APPLICATION, 1)
-    with unit_of_work(engine, [tenant.tenant_id]) as transaction:
-        statement = "UPDATE exceptions SET domain_version = 99 WHERE exception_id = %(id)s"
-        transaction.run(statement, {"id": str(batch[0].exception_id)})
-    engine.dispose()
+    batch = on_their_way(pipeline, migrated, tenant)
+    change(migrated, batch[0], "UPDATE exceptions SET domain_version = 99 WHERE exception_id = %(id)s")
     # when the tool stage works them
-    pipeline.run(Stage.TOOL, Batch(tuple(batch)))
+    pipeline.run(Stage.TOOL, Batch(batch))
     # then only that one is given up
     assert facts(system, batch[0].exception_id)["status"] == "DEAD_LETTERED"
     assert facts(system, batch[1].exception_id)["status"] == "RESOLVED"
