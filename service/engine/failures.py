@@ -5,7 +5,7 @@ Only the failing exception is touched; its batch goes on without it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,10 @@ class Failure:
 
     reference: Reference
     error: SentinaiError
+    tool: str | None = None
+    """The tool whose call failed; None where no call did."""
+    evidence: Mapping[str, Any] | None = None
+    """What is known besides the message: JSON for the person who looks at the dead letter, never a payload."""
 
 
 class StageFaultError(PermanentError):
