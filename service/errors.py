@@ -13,6 +13,9 @@ from enum import StrEnum
 class SentinaiError(Exception):
     """Something went wrong, and the message says what to do about it."""
 
+    names: tuple[str, ...] = ()
+    """What the message quotes and what belongs to the cause, not to one exception: a condition or tool of a pack."""
+
 
 class TransientError(SentinaiError):
     """It may work later: retried with backoff."""

@@ -20,6 +20,15 @@ def event_id(exception_id: UUID, position: int, occurred_at: datetime) -> UUID:
     return UUID(int=(milliseconds << 80) | _VERSION_AND_VARIANT | ((position & 0xFFF) << 64) | own)
 
 
+def dead_letter_id(exception_id: UUID, sequence: int) -> UUID:
+    """The id of the one dead letter that an input of an exception can have, however often it fails.
+
+    A UUIDv7 of the exception's own time.
+    """
+    own = (exception_id.int ^ ((sequence + 1) * 0xC2B2AE3D27D4EB4F)) & _RANDOM_BITS
+    return UUID(int=(exception_id.int >> 80 << 80) | _VERSION_AND_VARIANT | ((sequence & 0xFFF) << 64) | own)
+
+
 def plan_id(exception_id: UUID, sequence: int) -> UUID:
     """The id of the plan made while working event `sequence` of an exception."""
     return uuid5(exception_id, f"plan:{sequence}")

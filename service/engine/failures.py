@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from service.domain.exceptions import Stage
+from service.domain.identifiers import dead_letter_id
+from service.domain.signatures import LONGEST_MESSAGE, pattern, signature
 from service.engine.batch import Reference
-from service.errors import PermanentError, SentinaiError, TransientError
-
-_MESSAGE_LIMIT = 2000
+from service.errors import PermanentError, SentinaiError, TransientError, kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +61,28 @@ class PlanStalledError(PermanentError):
         )
 
 
-def as_dead_letters(failures: Sequence[Failure]) -> list[dict[str, Any]]:
+def as_dead_letters(stage: Stage, failures: Sequence[Failure]) -> list[dict[str, Any]]:
     """Failures as the dead-letter statement takes them."""
-    return [
-        {
-            "id": failure.reference.exception_id,
-            "sequence": failure.reference.sequence,
-            "attempts": failure.reference.attempt + 1,
-            "error_class": error_class(failure.error),
-            "message": str(failure.error)[:_MESSAGE_LIMIT],
-        }
-        for failure in failures
-    ]
+    return [_dead_letter(stage, failure) for failure in failures]
+
+
+def _dead_letter(stage: Stage, failure: Failure) -> dict[str, Any]:
+    reference, error, tool = failure.reference, failure.error, failure.tool
+    message = str(error)[:LONGEST_MESSAGE]
+    alike = pattern(message, error.names if tool is None else (*error.names, tool))
+    return {
+        "id": reference.exception_id,
+        "sequence": reference.sequence,
+        "attempts": reference.attempt + 1,
+        "dead_letter_id": dead_letter_id(reference.exception_id, reference.sequence),
+        "error_class": error_class(error),
+        "error_kind": kind_of(error),
+        "message": message,
+        "pattern": alike,
+        "signature": signature(stage.queue, error_class(error), alike, tool),
+        "tool": tool,
+        "evidence": failure.evidence,
+    }
 
 
 def error_class(error: SentinaiError) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from service.domain.events import EventType, NewEvent
-from service.domain.exceptions import NO_CHANGES, Changes, ExceptionRecord
+from service.domain.exceptions import NO_CHANGES, Changes, ExceptionRecord, Stage
 from service.domain.packs import PackSet
 from service.engine.failures import Failure, as_dead_letters
 
@@ -37,16 +37,15 @@ def notices(
     ]
 
 
-def of_failures(failures: Sequence[Failure], subjects: Subjects) -> list[dict[str, Any]]:
+def of_failures(stage: Stage, failures: Sequence[Failure], subjects: Subjects) -> list[dict[str, Any]]:
     """Rows for what policies tell of exceptions that are given up."""
+    told = [failure for failure in failures if _is_told(subjects.get(failure.reference.exception_id))]
     rows: list[dict[str, Any]] = []
-    for letter in as_dead_letters(failures):
-        subject = subjects.get(letter["id"])
-        if subject is not None and EventType.DEAD_LETTERED in subject[1].notices.events:
-            data = {
-                "errorClass": letter["error_class"],
-                "message": letter["message"],
-                "attempts": letter["attempts"],
-            }
-            rows += notices(*subject, [NewEvent(EventType.DEAD_LETTERED, data)])
+    for letter in as_dead_letters(stage, told):
+        data = {"errorClass": letter["error_class"], "message": letter["message"], "attempts": letter["attempts"]}
+        rows += notices(*subjects[letter["id"]], [NewEvent(EventType.DEAD_LETTERED, data)])
     return rows
+
+
+def _is_told(subject: tuple[ExceptionRecord, PackSet] | None) -> bool:
+    return subject is not None and EventType.DEAD_LETTERED in subject[1].notices.events

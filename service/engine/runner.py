@@ -98,7 +98,7 @@ class StageRunner:
             subjects = {
                 record.exception_id: (record, packs) for record, packs in deciding if isinstance(packs, PackSet)
             }
-            repository.dead_letter(stage, as_dead_letters(failures), now, of_failures(failures, subjects))
+            repository.dead_letter(stage, as_dead_letters(stage, failures), now, of_failures(stage, failures, subjects))
 
     def _pack_sets(
         self, stage: Stage, transaction: Transaction, judged: Judged, now: datetime
@@ -158,8 +158,8 @@ class _Attempt:
     def apply(self, repository: StageRepository) -> list[Reference]:
         """Write what was decided; the references that go on to the next stage."""
         if self._failures:
-            told = of_failures(self._failures, self._subjects)
-            repository.dead_letter(self._stage, as_dead_letters(self._failures), self._now, told)
+            told = of_failures(self._stage, self._failures, self._subjects)
+            repository.dead_letter(self._stage, as_dead_letters(self._stage, self._failures), self._now, told)
         if not self._decisions:
             return []
         moved = repository.apply(self._stage, self._decisions, self._now)

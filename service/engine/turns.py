@@ -162,7 +162,8 @@ def _written(transaction: Transaction, turn: Turn, subjects: Subjects) -> set[UU
         stale = {decision["id"] for decision in turn.decisions} - {m.exception_id for m in moved}
     failures = [failure for failure in turn.failures if failure.reference.exception_id not in stale]
     if failures:
-        repository.dead_letter(Stage.TOOL, as_dead_letters(failures), turn.now, of_failures(failures, subjects))
+        told = of_failures(Stage.TOOL, failures, subjects)
+        repository.dead_letter(Stage.TOOL, as_dead_letters(Stage.TOOL, failures), turn.now, told)
     holds = [one for one in turn.holds if one.reference.exception_id not in stale]
     if holds:
         hold(transaction, Stage.TOOL, as_rows(holds, random.random), turn.now)
