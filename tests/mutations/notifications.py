@@ -56,22 +56,22 @@ MUTATIONS = (
     Mutation(
         "dead letters of deciding stages are told",
         "service/engine/runner.py",
-        "told = of_failures(self._failures, self._subjects)",
+        "told = of_failures(self._stage, self._failures, self._subjects)",
         "told = []",
         _SENDING,
     ),
     Mutation(
         "dead letters of used-up attempts are told",
         "service/engine/runner.py",
-        "now, of_failures(failures, subjects))",
-        "now)",
+        "told = of_failures(stage, failures, subjects)",
+        "told = []",
         _SENDING,
     ),
     Mutation(
         "dead letters of the tool stage are told",
         "service/engine/turns.py",
-        "turn.now, of_failures(failures, subjects))",
-        "turn.now)",
+        "told = of_failures(Stage.TOOL, failures, subjects)",
+        "told = []",
         _SENDING,
     ),
     Mutation(
