@@ -98,7 +98,8 @@ class StageRunner:
             subjects = {
                 record.exception_id: (record, packs) for record, packs in deciding if isinstance(packs, PackSet)
             }
-            repository.dead_letter(stage, as_dead_letters(stage, failures), now, of_failures(stage, failures, subjects))
+            told = of_failures(stage, failures, subjects)
+            repository.dead_letter(stage, as_dead_letters(stage, failures), now, told)
 
     def _pack_sets(
         self, stage: Stage, transaction: Transaction, judged: Judged, now: datetime
