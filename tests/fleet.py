@@ -60,6 +60,10 @@ class Fleet:
     environment: Mapping[str, str]
     api_port: int
     logs: Path
+    worker_app: str = "tasks"
+    """The Celery application of the workers; `tests.chaos.poisoned_worker` is one that exceptions can kill."""
+    worker_options: tuple[str, ...] = ("-c", "2")
+    """Celery's options of the pool."""
     processes: list[FleetProcess] = field(default_factory=list)
 
     @property
@@ -116,9 +120,9 @@ class Fleet:
             "dispatcher": [python, "-m", "service.cli", "dispatch"],
             "relay": [python, "-m", "service.cli", "relay"],
             "worker": [
-                *celery,
-                *("worker", "-Q", WORKER_QUEUES, "-c", "2", "-n", f"worker{number}-{os.getpid()}@test", "-E"),
-                *("--loglevel", "INFO"),
+                *(python, "-m", "celery", "-A", self.worker_app),
+                *("worker", "-Q", WORKER_QUEUES, "-n", f"worker{number}-{os.getpid()}@test", "-E"),
+                *("--loglevel", "INFO", *self.worker_options),
             ],
             "beat": [*celery, "beat", "-s", str(self.logs / "celerybeat-schedule"), "--pidfile=", "-l", "INFO"],
         }

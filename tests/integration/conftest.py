@@ -99,11 +99,19 @@ def services_apart(name: str) -> Iterator[ServicesApart]:
 
 
 @contextmanager
-def running_product(settings: Settings, tool_server_url: str, logs: Path, **environment: str) -> Iterator[Product]:
+def running_product(
+    settings: Settings,
+    tool_server_url: str,
+    logs: Path,
+    *,
+    worker_app: str = "tasks",
+    worker_options: tuple[str, ...] = ("-c", "2"),
+    **environment: str,
+) -> Iterator[Product]:
     """A product with one process of every kind, ended afterwards."""
     port = choose_ports(["api"], {}, DEFAULT_RANGE)["api"]
     pack_variables = {"SENTINAI_PACK_VARIABLES": f"toolServerUrl={tool_server_url}"}
-    fleet = Fleet({**pack_variables, **environment}, port, logs)
+    fleet = Fleet({**pack_variables, **environment}, port, logs, worker_app, worker_options)
     system = open_engine(settings.database_url, Role.SYSTEM)
     try:
         fleet.start_all()
