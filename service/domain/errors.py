@@ -17,15 +17,18 @@ class ConditionFailedError(PermanentError):
             f"{path}: the condition {condition!r} cannot be evaluated for this exception: {reason}; "
             "correct the condition in the pack (or the data), then redrive"
         )
+        self.names = (condition,)
 
 
 class PayloadInvalidError(PermanentError):
     """The payload is not what the pack says of its entity, or an input's data is not what its type needs."""
 
-    def __init__(self, faults: Sequence[str]) -> None:
+    def __init__(self, faults: Sequence[str], *names: str) -> None:
+        """`names`: what the faults quote of the pack, as `SentinaiError.names` says."""
         told = "; ".join(faults[:_MOST_FAULTS_TOLD])
         more = len(faults) - _MOST_FAULTS_TOLD
         super().__init__(told + (f"; and {more} more" if more > 0 else ""))
+        self.names = names
 
 
 class TemplateUnresolvedError(PermanentError):
@@ -43,6 +46,7 @@ class ToolNotApprovedError(PermanentError):
 
     def __init__(self, step: str, tool: str, reason: str) -> None:
         super().__init__(f"{step}: tool {tool!r} may not be called: {reason}; change the tenant pack, then redrive")
+        self.names = (tool,)
 
 
 class StepNotWaitingError(PermanentError):

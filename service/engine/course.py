@@ -48,6 +48,8 @@ class Course:
     retry: Retry | None = None
     hold: Hold | None = None
     failure: PermanentError | None = None
+    failed_step: PlanStep | None = None
+    """Whose call the failure is about; None: it is not about one."""
     lock: Lock = field(default_factory=Lock)
 
     def outstanding(self) -> frozenset[str]:
@@ -59,13 +61,17 @@ class Course:
     def saved(self) -> tuple[Any, ...]:
         """What `restore` takes, so that answers whose transaction failed can be handled once more."""
         sets = (self.queue.copy(), set(self.under_way), set(self.parked))
-        return (*sets, self.reference, self.record, self.retry, self.hold, self.failure)
+        return (*sets, self.reference, self.record, self.retry, self.hold, self.failure, self.failed_step)
 
     def restore(self, saved: tuple[Any, ...]) -> None:
         """Be again as at that time."""
-        self.queue, self.under_way, self.parked, self.reference, self.record, self.retry, self.hold, self.failure = (
-            saved
-        )
+        self.queue, self.under_way, self.parked, self.reference, self.record, self.retry, self.hold, *failed = saved
+        self.failure, self.failed_step = failed
+
+    def fail(self, error: PermanentError, step: PlanStep | None = None) -> None:
+        """Note why it cannot go on, and at which step's call; what was first counts."""
+        if self.failure is None:
+            self.failure, self.failed_step = error, step
 
     def put_aside(self, path: str, hold: Hold) -> None:
         """Let a call wait outside of the worker; of several, the one that is due first counts."""
@@ -126,7 +132,8 @@ class Draft:
         self.timers += reached.timers
         self.changes = _merged(self.changes, reached.changes)
         self.finished = reached.finished
-        course.failure = course.failure or reached.failure
+        if reached.failure is not None:
+            course.fail(reached.failure)
         course.queue.extend(reached.calls)
         if reached.steps and reached.finished is None:
             results = {**course.record.step_results, **{step.path: step.result for step in reached.steps}}

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from service.domain.exceptions import Stage
-from service.domain.identifiers import dead_letter_id
+from service.domain.identifiers import dead_letter_id, effect_key
+from service.domain.plans import PlanStep
 from service.domain.signatures import LONGEST_MESSAGE, pattern, signature
 from service.engine.batch import Reference
 from service.errors import PermanentError, SentinaiError, TransientError, kind_of
@@ -26,6 +28,14 @@ class Failure:
     """The tool whose call failed; None where no call did."""
     evidence: Mapping[str, Any] | None = None
     """What is known besides the message: JSON for the person who looks at the dead letter, never a payload."""
+
+
+def of_call(reference: Reference, error: SentinaiError, step: PlanStep | None, plan_id: UUID) -> Failure:
+    """A failure with what is known of the step whose call it is about; None: it is about no call."""
+    if step is None or step.tool_call is None:
+        return Failure(reference, error)
+    evidence = {"step": step.path, "stepName": step.name, "idempotencyKey": effect_key(plan_id, step.path)}
+    return Failure(reference, error, step.tool_call.tool, evidence)
 
 
 class StageFaultError(PermanentError):

@@ -30,6 +30,7 @@ from service.engine.failures import (
     StageFaultError,
     ToolRefusedError,
     ToolUnavailableError,
+    of_call,
 )
 from service.engine.holds import Hold
 from service.engine.outputs import stored
@@ -103,13 +104,13 @@ class Turn:
         course.parked |= {call.path for call in due if call is not step}
         reached = None if step is None else self._after_failure(draft, step, str(retry.error))
         if step is None or reached is None:
-            self.failures.append(Failure(retry.reference, retry.error))
+            self.failures.append(of_call(retry.reference, retry.error, step, course.plan_id))
             return
         row = {"key": effect_key(course.plan_id, step.path), "state": "failed", "error": str(retry.error)}
         draft.add("effects", row)
         draft.take(reached)
         if course.failure is not None:
-            self.failures.append(Failure(retry.reference, course.failure))
+            self.failures.append(of_call(retry.reference, course.failure, course.failed_step, course.plan_id))
         elif draft.finished is None:
             self.onward.append(replace(retry.reference, attempt=0))
         self._write(draft)
@@ -134,7 +135,7 @@ class Turn:
     def _ended(self, course: Course) -> None:
         """Nothing of an exception is under way, and its plan has not come to an end."""
         if course.failure is not None:
-            self.failures.append(Failure(course.reference, course.failure))
+            self.failures.append(of_call(course.reference, course.failure, course.failed_step, course.plan_id))
         elif course.retry is not None:
             self.retries.append(replace(course.retry, reference=course.reference))
         elif course.hold is not None:
@@ -215,7 +216,7 @@ class Turn:
         if reached is None:
             draft.events.append(call_failed(step, str(error)))
             draft.course.parked.add(step.path)
-            draft.course.failure = draft.course.failure or error
+            draft.course.fail(error, step)
         else:
             self._go_on(draft, reached)
 
@@ -306,5 +307,5 @@ class _faults_of:
         if not isinstance(error, PermanentError):
             log.error("the tool stage failed on exception %s", course.reference.exception_id, exc_info=error)
             error = StageFaultError(error)
-        course.failure = course.failure or error
+        course.fail(error)
         return True

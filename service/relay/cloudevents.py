@@ -20,6 +20,9 @@ LARGEST_DATA_CHARACTERS = 200_000
 """Larger data stays in the log, and the record says so: a broker takes 1 MB by default, and one record that no
 broker takes must not stop all that follow."""
 
+_KNOWN_SINCE_SIGNATURES = ("errorKind", "signature", "tool", "deadLetterId")
+"""Members of a dead letter's event that older events lack; their records lack them, too."""
+
 _STAGES = tuple(stage.queue for stage in Stage)
 _MASK = (1 << 62) - 1
 _MIX = 0x9E3779B97F4A7C15
@@ -104,6 +107,7 @@ def dead_letter_record(event: LoggedEvent) -> Record:
     identifier = event_id(event.exception_id, event.position, event.microseconds)
     error_class = str(data.get("errorClass", "unknown"))
     attempts = data.get("attempts", int(event.attempt))
+    known = {name: value for name in _KNOWN_SINCE_SIGNATURES if (value := data.get(name)) is not None}
     headers: Headers = [
         ("content-type", "application/json"),
         ("tenant", event.tenant_id),
@@ -112,6 +116,7 @@ def dead_letter_record(event: LoggedEvent) -> Record:
         ("stage", _STAGES[event.stage]),
         ("errorClass", error_class),
         ("attempts", str(attempts)),
+        *((name, str(value)) for name, value in known.items()),
         ("traceparent", _traceparent(event.trace_id, identifier)),
     ]
     value = {
@@ -125,6 +130,7 @@ def dead_letter_record(event: LoggedEvent) -> Record:
         "message": data.get("message"),
         "attempts": attempts,
         "deadLetteredAt": event.time,
+        **known,
     }
     return Record(event.exception_id, orjson.dumps(value), headers)
 

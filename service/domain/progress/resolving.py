@@ -103,7 +103,7 @@ def check_parameters(step: str, tool: str, declared: Mapping[str, Declared], par
         if key in declared and not is_of_type(value, declared[key].type)
     ]
     if faults:
-        raise PayloadInvalidError(faults)
+        raise PayloadInvalidError(faults, tool)
 
 
 def check_items(step: str, parameters: Json) -> None:

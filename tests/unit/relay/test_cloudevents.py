@@ -112,3 +112,16 @@ def test_a_dead_letter_says_what_went_wrong_where() -> None:
     value = orjson.loads(record.value)
     assert value["message"] == "tool 'settle' answered 503"
     assert (value["eventId"], value["exceptionId"]) == (headers_of(event_record(event))["ce_id"], EXCEPTION)
+    assert not value.keys() & {"signature", "errorKind", "tool", "deadLetterId"}
+
+
+def test_a_dead_letter_s_record_says_what_it_has_in_common_with_others() -> None:
+    # given an event as stages write it, at a stage that calls no tool
+    common = {"errorKind": "permanent", "signature": "0f1e2d3c4b5a6978", "deadLetterId": EXCEPTION}
+    data = {"errorClass": "PayloadInvalid", "message": "x", "attempts": 1, "tool": None, **common}
+    record = dead_letter_record(EVENT._replace(type="DeadLettered", data=orjson.dumps(data).decode()))
+    # then both its headers and its value have what is known
+    assert common.items() <= headers_of(record).items()
+    assert common.items() <= orjson.loads(record.value).items()
+    assert "tool" not in headers_of(record)
+    assert "tool" not in orjson.loads(record.value)
