@@ -30,7 +30,6 @@ from service.devstack.waiting import wait_until
 
 PORTS = range(23_500, 24_500)
 _HOMES = Path(__file__).resolve().parents[1] / ".stack" / "brokers"
-_HEAP = "-Xmx256m"
 _READY_SECONDS = 120
 _numbers = itertools.count(1)
 
@@ -78,24 +77,24 @@ class KafkaCluster:
         self._protocol = protocol
         self._properties = dict(properties)
         self._client = dict(client)
-        profile = Profile.SEED if zookeeper else Profile.DEV
+        profile = Profile.SEED if zookeeper else Profile.CLUSTER
         self._java = java.find_java(cache.cache_folder(os.environ), os.environ, print)
         self._jars = jars.install(kafka.DISTRIBUTIONS[profile], cache.cache_folder(os.environ), os.environ, print)
-        names = [f"{kind}-{node}" for node in range(1, nodes + 1) for kind in ("kafka", "kafka-controller")]
-        ports = choose_ports([*names, "zookeeper"], {}, PORTS)
-        cluster_id = new_cluster_id()
-        self._nodes = {node: _instance(home, node, profile, ports, cluster_id) for node in range(1, nodes + 1)}
+        numbered = [f"{kind}-{node}" for node in range(1, nodes + 1) for kind in ("kafka", "kafka-controller")]
+        ports = choose_ports(["kafka", "zookeeper"] if zookeeper else numbered, {}, PORTS)
+        self._instance = Instance("cluster", profile, home, ports, SEED_PASSWORDS, new_cluster_id())
+        self._brokers = dict(enumerate(self._instance.brokers, start=1))
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
     def nodes(self) -> tuple[int, ...]:
         """Their numbers."""
-        return tuple(self._nodes)
+        return tuple(self._brokers)
 
     @property
     def bootstrap_servers(self) -> str:
         """host:port of every node."""
-        return ",".join(node.address("kafka") for node in self._nodes.values())
+        return self._instance.bootstrap_servers
 
     @property
     def client(self) -> dict[str, Any]:
@@ -104,33 +103,32 @@ class KafkaCluster:
 
     def start_all(self, format_arguments: Sequence[str] = ()) -> None:
         """Write the configurations, format the folders, start every node, and wait until the cluster is ready."""
-        for number, node in self._nodes.items():
-            for folder in (node.conf, node.data, node.logs):
-                folder.mkdir(parents=True)
-            self._configure(number, node, format_arguments)
+        for folder in (self._instance.conf, self._instance.data, self._instance.logs):
+            folder.mkdir(parents=True)
+        for broker in self._brokers.values():
+            changed = {**self._listener(broker), **self._properties}
+            kafka.prepare(self._instance, broker, self._java, self._jars, changed, format_arguments)
         if self._zookeeper:
-            node = self._nodes[1]
-            self._run(kafka.zookeeper_program(node, self._java, self._jars))
-            wait_until(lambda: kafka.zookeeper_missing(node), "ZooKeeper", 60, alive=self._require_alive)
-        for number in self._nodes:
-            self.start(number)
+            self._run(kafka.zookeeper_program(self._instance, self._java, self._jars))
+            wait_until(self._zookeeper_missing, "ZooKeeper", 60, alive=self._require_alive)
+        for node in self._brokers:
+            self.start(node)
         self.wait_ready()
 
     def start(self, node: int) -> None:
         """Start a node that does not run; see :meth:`wait_ready`."""
-        program = kafka.program(self._nodes[node], self._java, self._jars)
         if self._zookeeper:
             # The session of one that was killed lives on for some seconds, and its successor would end at once.
-            wait_until(lambda: kafka.zookeeper_missing(self._nodes[node]), "ZooKeeper", 30)
-        self._run(program, f"kafka-{node}")
+            wait_until(self._zookeeper_missing, "ZooKeeper", 30)
+        self._run(kafka.program(self._instance, self._brokers[node], self._java, self._jars))
 
     def send(self, node: int, which: signal.Signals) -> None:
         """Send a signal to a node's process: SIGSTOP and SIGCONT, say."""
-        self._running[f"kafka-{node}"].send_signal(which)
+        self._running[self._brokers[node]].send_signal(which)
 
     def kill(self, node: int, which: signal.Signals = signal.SIGKILL) -> None:
         """End a node and return when its process is gone."""
-        process = self._running.pop(f"kafka-{node}")
+        process = self._running.pop(self._brokers[node])
         process.send_signal(which)
         process.wait(30)
 
@@ -140,7 +138,7 @@ class KafkaCluster:
 
     def log(self, node: int) -> str:
         """What a node wrote."""
-        return (self._home / f"kafka-{node}.log").read_text(errors="replace")
+        return (self._home / f"{self._brokers[node]}.log").read_text(errors="replace")
 
     def remove(self) -> None:
         """End every process and delete every file."""
@@ -150,42 +148,25 @@ class KafkaCluster:
             process.wait(30)
         shutil.rmtree(self._home, ignore_errors=True)
 
-    def _configure(self, number: int, node: Instance, format_arguments: Sequence[str]) -> None:
+    def _listener(self, broker: str) -> dict[str, str]:
+        """The client listener, which is called what its security protocol is called."""
         if self._zookeeper:
-            kafka.prepare(node, self._java, self._jars)
-        path = node.conf / "kafka.properties"
-        path.write_text(kafka.render(self._server_properties(number, node)), encoding="utf-8")
-        if not self._zookeeper:
-            tool = ["-XX:TieredStopAtLevel=1", "-cp", f"{self._jars}/*", "kafka.tools.StorageTool", "format"]
-            command = [str(self._java), *tool, "-t", node.cluster_id, "-c", str(path), *format_arguments]
-            result = subprocess.run(command, capture_output=True, text=True, timeout=120)
-            if result.returncode != 0:
-                raise StackError(f"node {number} could not be formatted: {result.stderr}{result.stdout}")
-
-    def _server_properties(self, number: int, node: Instance) -> dict[str, str]:
-        usual = kafka.broker_properties(node)
-        if self._zookeeper:
-            return {**usual, **self._properties}
-        listener = f"{self._protocol}://{node.address('kafka')}"
-        voters = (f"{other}@{there.address('kafka-controller')}" for other, there in self._nodes.items())
+            return {}
+        listener = f"{self._protocol}://{self._instance.address(broker)}"
         return {
-            **usual,
-            **(_replicated() if len(self._nodes) > 1 else {}),
-            "node.id": str(number),
-            "listeners": f"{listener},CONTROLLER://{node.address('kafka-controller')}",
+            "listeners": f"{listener},CONTROLLER://{kafka.controller_address(self._instance, broker)}",
             "advertised.listeners": listener,
             "inter.broker.listener.name": self._protocol,
             "listener.security.protocol.map": f"CONTROLLER:PLAINTEXT,{self._protocol}:{self._protocol}",
-            "controller.quorum.voters": ",".join(voters),
-            **self._properties,
         }
 
-    def _run(self, program: Program, name: str = "") -> None:
-        command = [_HEAP if part.startswith("-Xmx") else part for part in program.command]
-        name = name or program.name
-        with (self._home / f"{name}.log").open("ab") as log:
-            self._running[name] = subprocess.Popen(
-                command,
+    def _zookeeper_missing(self) -> str | None:
+        return kafka.zookeeper_missing(self._instance)
+
+    def _run(self, program: Program) -> None:
+        with (self._home / f"{program.name}.log").open("ab") as log:
+            self._running[program.name] = subprocess.Popen(
+                list(program.command),
                 cwd=self._home,
                 env={**os.environ, processes.MARKER: str(self._home)},
                 stdout=log,
@@ -196,7 +177,7 @@ class KafkaCluster:
 
     def out_of_sync(self) -> str | None:
         """None when every running node is known and has caught up, else what is missing; looks once."""
-        up = sum(name.startswith("kafka-") for name in self._running)
+        up = sum(name in self._brokers.values() for name in self._running)
         try:
             metadata = AdminClient({**self.client, "log_level": 0}).list_topics(timeout=5)
         except KafkaException as error:
@@ -211,7 +192,7 @@ class KafkaCluster:
 
     def _missing(self) -> str | None:
         try:
-            return self.out_of_sync() or kafka.refusal_of(self.client, min(3, len(self._nodes)))
+            return self.out_of_sync() or kafka.refusal_of(self.client, min(3, len(self._brokers)))
         except KafkaException as error:
             return str(error.args[0])
 
@@ -229,22 +210,3 @@ def remove_leftovers() -> None:
         if owner.isdecimal() and not psutil.pid_exists(int(owner)):
             processes.end(processes.belonging(home), 1)
             shutil.rmtree(home, ignore_errors=True)
-
-
-def _instance(home: Path, node: int, profile: Profile, ports: Mapping[str, int], cluster_id: str) -> Instance:
-    own = {kind: ports[f"{kind}-{node}"] for kind in ("kafka", "kafka-controller")}
-    every = {**own, "zookeeper": ports["zookeeper"]}
-    return Instance(f"node-{node}", profile, home / f"node-{node}", every, SEED_PASSWORDS, cluster_id)
-
-
-def _replicated() -> dict[str, str]:
-    """What more than one node changes: everything is kept three times, and twice before it is confirmed."""
-    return {
-        "default.replication.factor": "3",
-        "min.insync.replicas": "2",
-        "offsets.topic.replication.factor": "3",
-        "transaction.state.log.replication.factor": "3",
-        "transaction.state.log.min.isr": "2",
-        "share.coordinator.state.topic.replication.factor": "3",
-        "share.coordinator.state.topic.min.isr": "2",
-    }

@@ -24,7 +24,7 @@ def running_stack(root: Path, name: str) -> Instance:
     states = Supervisor(instance).states() if instance is not None else {}
     if instance is None or not states:
         raise StackError(f"stack {name!r} does not run; start it with `sentinai stack up --name {name} --demo`")
-    needed = [program for program in applications.commands(instance) if "api" in instance.ports]
+    needed = [program for program in applications.names(instance.profile) if "api" in instance.ports]
     missing = [program for program in needed if program not in states or states[program].state not in LIVE_STATES]
     if missing or not needed or not instance.tenants:
         what = f"{', '.join(missing)} not running" if missing else "no demo tenants"

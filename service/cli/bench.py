@@ -172,7 +172,7 @@ def _measure(instance: Instance, project: Path, plan: Plan, say: Callable[[str],
         results = Results(plan, described, instance.name, place.other_stacks(root, instance.name))
         bench = Bench(
             plan=plan,
-            api_url=str(instance.url("api")),
+            api_url=str(instance.api_url),
             samples=instance.samples,
             tenants=tenants,
             observer=observer,
@@ -204,7 +204,7 @@ def _isolate(instance: Instance, project: Path, plan: IsolationPlan, say: Callab
         results = IsolationResults(plan, described, instance.name)
         IsolationBench(
             plan=plan,
-            api_url=str(instance.url("api")),
+            api_url=str(instance.api_url),
             tool_server_url=str(instance.url("tool-server")),
             samples=instance.samples,
             tenants=tenants,

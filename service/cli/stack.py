@@ -25,12 +25,13 @@ Examples:
   sentinai stack up --detach                     the same, and return when it is ready
   sentinai stack up --services-only --detach     PostgreSQL, Kafka, Redis and the demo tool server
   sentinai stack up --name mine --ports 22000-22199 --detach
+  sentinai stack up --profile cluster --detach   three brokers, several of each application process
   sentinai stack up --profile seed --detach      docker-compose.test.yml without containers
 """
 
 
 def _profile_option(default: str | None) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    choices = click.Choice(["dev", "seed", "cluster"])
+    choices = click.Choice([profile.value for profile in Profile])
     return click.option("--profile", type=choices, default=default, show_default=True, help="Topology.")
 
 
@@ -61,7 +62,11 @@ def command() -> None:
 @click.option("--detach", is_flag=True, help="Return when everything is ready instead of staying until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print the status as JSON once ready.")
 @click.option(
-    "--ports", metavar="FIRST-LAST", default="20000-31999", show_default=True, help="Choose ports here (dev)."
+    "--ports",
+    metavar="FIRST-LAST",
+    default="20000-31999",
+    show_default=True,
+    help="Choose ports here (dev and cluster).",
 )
 def up(
     profile: str, name: str | None, services_only: bool, demo: bool, detach: bool, as_json: bool, ports: str
@@ -69,7 +74,7 @@ def up(
     """Start what is missing and wait until it is ready. Without --detach, Ctrl-C ends everything."""
     place = _place(name, profile)
     wanted = stack.Wanted(
-        _profile(profile), services_only, parse_range(ports), _seeding(place.project) if demo else None
+        Profile(profile), services_only, parse_range(ports), _seeding(place.project) if demo else None
     )
     progress = Progress(lambda line: click.echo(line, err=True))
     foreground.interrupt_on_signals()
@@ -117,7 +122,7 @@ def env(profile: str, name: str | None) -> None:
     variables = instance.environment()
     if instance.tenants:
         # So that `sentinai exceptions` speaks for the first demo tenant.
-        variables["SENTINAI_API_URL"] = str(instance.url("api"))
+        variables["SENTINAI_API_URL"] = str(instance.api_url)
         variables["SENTINAI_API_KEY"] = next(iter(instance.tenants.values()))["api_key"]
     for variable, value in variables.items():
         click.echo(f"export {variable}={shlex.quote(value)}")
@@ -145,14 +150,7 @@ def logs(profile: str, name: str | None, processes: tuple[str, ...], lines: int,
         subprocess.run(["tail", "-n", str(lines), *(["-F"] if follow else []), *paths], check=False)
 
 
-def _profile(text: str) -> Profile:
-    if text == "cluster":
-        raise StackError("the cluster profile is not part of this version; use --profile dev or seed")
-    return Profile(text)
-
-
 def _place(name: str | None, profile: str) -> stack.Place:
-    _profile(profile)
     project = Path(service.__file__).resolve().parents[1]
     root = Path(os.environ.get("SENTINAI_STACK_DIR") or project / ".stack").resolve()
     return stack.Place(project, root, check_name(name or profile))
@@ -182,7 +180,7 @@ def _show_demo(instance: Instance) -> None:
     """One exception on its way, and the line with which a newcomer posts his own."""
     from service.devstack.journey import DemoApi, curl_line, show_journey
 
-    api_url = str(instance.url("api"))
+    api_url = str(instance.api_url)
     key = next(iter(instance.tenants.values()))["api_key"]
     show_journey(DemoApi(api_url, key), instance.samples, lambda line: click.echo(line, err=True))
     click.echo("  Post one yourself:\n", err=True)
@@ -202,7 +200,9 @@ def _print_status(instance: Instance, *, as_json: bool) -> None:
     if stopped := [row.name for row in rows if row.state == "STOPPED"]:
         click.echo(f"  not started: {', '.join(stopped)}")
     described = status.describe(instance)
-    for key in ("api_url", "docs_url", "flower_url", "tool_server_url", "kafka_bootstrap_servers"):
+    for url in described["api_urls"]:
+        click.echo(f"  {'api_url':<26}{url}")
+    for key in ("docs_url", "flower_url", "tool_server_url", "kafka_bootstrap_servers"):
         if described[key]:
             click.echo(f"  {key:<26}{described[key]}")
     for tenant, secrets in described["tenants"].items():

@@ -6,12 +6,15 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from service.devstack.instance import HOST, Instance
+from service.devstack.adjustments import Adjustments
+from service.devstack.instance import HOST, Instance, Profile
 from service.devstack.programs import Program
 
 WORKER_QUEUES = "intake,triage,policy,playbook,tool"
-API_PROCESSES = 2
 WORKER_PROCESSES = 2
+_DEV = ("api", "dispatcher", "relay", "worker", "beat", "flower")
+_CLUSTER = ("api-1", "api-2", "dispatcher-1", "dispatcher-2", "relay-1", "relay-2", "worker-1", "worker-2", "beat")
+"""One of each kind would hide what two do to each other; one relay leads and the other stands by."""
 
 
 def migration_command() -> tuple[str, ...]:
@@ -19,37 +22,60 @@ def migration_command() -> tuple[str, ...]:
     return (sys.executable, "-m", "alembic", "upgrade", "head")
 
 
-def commands(instance: Instance) -> dict[str, tuple[str, ...]]:
-    """Every application process and its command line, in the order `status` lists them."""
+def names(profile: Profile) -> tuple[str, ...]:
+    """Every application process, in the order `status` lists them."""
+    if profile is Profile.SEED:
+        return ()
+    return _CLUSTER if profile is Profile.CLUSTER else _DEV
+
+
+def kind_of(name: str) -> str:
+    """What a process is: `worker` of worker-2, `kafka` of kafka-1."""
+    kind, dash, number = name.rpartition("-")
+    return kind if dash and number.isdecimal() else name
+
+
+def command(instance: Instance, name: str, worker_app: str) -> tuple[str, ...]:
+    """The command line of an application process; workers run the Celery app `worker_app`."""
     sentinai = (sys.executable, "-m", "service.cli")
-    celery = (sys.executable, "-m", "celery", "-A", "tasks")
+    celery = (sys.executable, "-m", "celery", "-A")
     gunicorn = (sys.executable, "-m", "gunicorn", "-c", "python:service.api.gunicorn_config")
-    schedule = str(instance.data / "celerybeat-schedule")
-    return {
-        "api": (
-            *(*gunicorn, "service.api:create_app()", "--bind", instance.address("api")),
-            *("--workers", str(API_PROCESSES), "--graceful-timeout", "5"),
-        ),
-        "dispatcher": (*sentinai, "dispatch"),
-        "relay": (*sentinai, "relay"),
-        "worker": (
-            *celery,
-            *("worker", "-Q", WORKER_QUEUES, "-c", str(WORKER_PROCESSES), "-n", f"worker@{instance.name}"),
-            *("--loglevel", "INFO", "-E"),
-        ),
-        "beat": (*celery, "beat", "-s", schedule, "--pidfile=", "--loglevel", "INFO"),
-        "flower": (
-            *(*celery, "flower", f"--address={HOST}", f"--port={instance.ports['flower']}"),
-            # What a task works is its arguments: how many exceptions, which lane, which tenants.
-            "--tasks_columns=name,args,state,received,runtime,worker,uuid",
-        ),
-    }
+    match kind_of(name):
+        case "api":
+            return (
+                *(*gunicorn, "service.api:create_app()", "--bind", instance.address(name)),
+                *("--workers", "1" if instance.profile is Profile.CLUSTER else "2", "--graceful-timeout", "5"),
+            )
+        case "worker":
+            return (
+                *(*celery, worker_app, "worker", "-Q", WORKER_QUEUES, "-c", str(WORKER_PROCESSES)),
+                *("-n", node_name(instance, name), "--loglevel", "INFO", "-E"),
+            )
+        case "beat":
+            schedule = str(instance.data / "celerybeat-schedule")
+            return (*celery, "tasks", "beat", "-s", schedule, "--pidfile=", "--loglevel", "INFO")
+        case "flower":
+            return (
+                *(*celery, "tasks", "flower", f"--address={HOST}", f"--port={instance.ports['flower']}"),
+                # What a task works is its arguments: how many exceptions, which lane, which tenants.
+                "--tasks_columns=name,args,state,received,runtime,worker,uuid",
+            )
+        case kind:
+            return (*sentinai, {"dispatcher": "dispatch"}.get(kind, kind))
 
 
-def programs(instance: Instance, project: Path) -> list[Program]:
+def node_name(instance: Instance, worker: str) -> str:
+    """What Celery calls a worker: worker@dev, or worker-2@cluster."""
+    return f"{worker}@{instance.name}"
+
+
+def programs(instance: Instance, project: Path, adjustments: Adjustments) -> list[Program]:
     """The application's supervised processes."""
-    environment = application_environment(instance)
-    return [Program(name, command, project, environment) for name, command in commands(instance).items()]
+    environment = {**application_environment(instance), **adjustments.environment}
+    return [
+        Program(name, command(instance, name, adjustments.worker_app), project, environment)
+        for name in names(instance.profile)
+    ]
 
 
 def application_environment(instance: Instance) -> Mapping[str, str]:

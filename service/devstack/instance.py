@@ -22,6 +22,8 @@ from service.devstack.errors import StackError
 
 HOST = "127.0.0.1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_BROKER = re.compile(r"kafka(-\d+)?")
+_API = re.compile(r"api(-\d+)?")
 STATE_FILE = "state.json"
 
 
@@ -32,13 +34,16 @@ class Profile(Enum):
     """Kafka in KRaft mode, ports of its own, generated passwords, and the application."""
     SEED = "seed"
     """docker-compose.test.yml without containers: its versions, ports and passwords; services only."""
+    CLUSTER = "cluster"
+    """As dev, with three brokers that replicate everything and several of each application process; no Flower."""
 
     @property
     def start_waves(self) -> tuple[tuple[str, ...], ...]:
         """Names of the profile's services, which are also the names of their ports, in the order they may start."""
         if self is Profile.SEED:
             return (("zookeeper",), ("postgres", "kafka", "redis"))
-        return (("postgres", "kafka", "redis", "tool-server"),)
+        brokers = ("kafka-1", "kafka-2", "kafka-3") if self is Profile.CLUSTER else ("kafka",)
+        return (("postgres", *brokers, "redis", "tool-server"),)
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -106,6 +111,27 @@ class Instance:
         return f"postgresql://{user}:{password}@{self.address('postgres')}/{database}"
 
     @property
+    def brokers(self) -> tuple[str, ...]:
+        """Names of the Kafka brokers, in the order of their node ids, which count from 1."""
+        # By number, whatever the order in which the ports were chosen.
+        return tuple(sorted((name for name in self.ports if _BROKER.fullmatch(name)), key=lambda n: (len(n), n)))
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """host:port of every broker, separated by commas."""
+        return ",".join(self.address(broker) for broker in self.brokers)
+
+    @property
+    def api_urls(self) -> dict[str, str]:
+        """The http URL of each API process by its name; empty where the profile has none."""
+        return {name: f"http://{self.address(name)}" for name in sorted(self.ports) if _API.fullmatch(name)}
+
+    @property
+    def api_url(self) -> str | None:
+        """The URL of the first API process."""
+        return next(iter(self.api_urls.values()), None)
+
+    @property
     def database_name(self) -> str:
         """The application's database."""
         return "sentinai_test" if self.profile is Profile.SEED else "sentinai"
@@ -141,10 +167,11 @@ class Instance:
         variables = {
             "DATABASE_URL": self.database_url,
             "DATABASE_OWNER_URL": self.owner_url,
-            "KAFKA_BOOTSTRAP_SERVERS": self.address("kafka"),
+            "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers,
             "REDIS_URL": self.redis_url,
             # As many lanes as the stack has worker processes.
-            "SENTINAI_LANES": "2",
+            "SENTINAI_LANES": "4" if self.profile is Profile.CLUSTER else "2",
+            "SENTINAI_REPLICATION_FACTOR": str(min(3, len(self.brokers))),
         }
         if self.passwords.payload_key:
             variables["SENTINAI_PAYLOAD_KEYS"] = "dev=secret://env/SENTINAI_DEV_PAYLOAD_KEY"

@@ -1,4 +1,4 @@
-"""Kafka of the stack: one broker from its jars; in KRaft mode, or beside a ZooKeeper as the seed has it."""
+"""Kafka of the stack from its jars: one broker or a cluster in KRaft mode, or one beside a ZooKeeper for the seed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from service.devstack.instance import HOST, Instance, Profile
 from service.devstack.ports import is_free
 from service.devstack.programs import Program
 
-DISTRIBUTIONS = {Profile.DEV: "kafka-4.3.1", Profile.SEED: "kafka-3.5.2"}
+DISTRIBUTIONS = {Profile.DEV: "kafka-4.3.1", Profile.SEED: "kafka-3.5.2", Profile.CLUSTER: "kafka-4.3.1"}
 _READY_TOPIC = "sentinai.stack-ready"
 _ONE_NODE = {
     "auto.create.topics.enable": "false",
@@ -35,7 +35,6 @@ _ONE_NODE = {
 }
 _KRAFT = {
     "process.roles": "broker,controller",
-    "node.id": "1",
     "controller.listener.names": "CONTROLLER",
     "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
     "share.coordinator.state.topic.replication.factor": "1",
@@ -49,36 +48,64 @@ _KRAFT = {
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "1000",
 }
-_JVM = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-Djava.awt.headless=true")
+_REPLICATED = {
+    "default.replication.factor": "3",
+    "min.insync.replicas": "2",
+    "offsets.topic.replication.factor": "3",
+    "transaction.state.log.replication.factor": "3",
+    "transaction.state.log.min.isr": "2",
+    "share.coordinator.state.topic.replication.factor": "3",
+    "share.coordinator.state.topic.min.isr": "2",
+}
+"""What three nodes and more change: everything is kept three times, and twice before it is confirmed."""
+_JVM = ("-Xms128m", "-XX:+UseSerialGC", "-Djava.awt.headless=true")
+_HEAPS = {Profile.DEV: "-Xmx512m", Profile.SEED: "-Xmx512m", Profile.CLUSTER: "-Xmx256m"}
 _ZOOKEEPER_JVM = ("-Xms32m", "-Xmx128m", "-XX:+UseSerialGC", "-Dzookeeper.admin.enableServer=false")
 
 
-def log_folder(instance: Instance) -> Path:
-    """Where the broker keeps its records."""
-    return instance.data / "kafka"
+def log_folder(instance: Instance, broker: str) -> Path:
+    """Where a broker keeps its records."""
+    return instance.data / broker
 
 
-def broker_properties(instance: Instance) -> dict[str, str]:
-    """server.properties of the one broker."""
-    common = {**_ONE_NODE, "log.dirs": str(log_folder(instance))}
-    client = f"PLAINTEXT://{instance.address('kafka')}"
+def properties_file(instance: Instance, broker: str) -> Path:
+    """A broker's server.properties."""
+    return instance.conf / f"{broker}.properties"
+
+
+def broker_properties(instance: Instance, broker: str) -> dict[str, str]:
+    """server.properties of one broker."""
+    common = {**_ONE_NODE, "log.dirs": str(log_folder(instance, broker))}
+    client = f"PLAINTEXT://{instance.address(broker)}"
     if instance.profile is Profile.SEED:
         return {
             **common,
             "broker.id": "1",
             "listeners": client,
-            "advertised.listeners": f"PLAINTEXT://localhost:{instance.ports['kafka']}",
+            "advertised.listeners": f"PLAINTEXT://localhost:{instance.ports[broker]}",
             "zookeeper.connect": instance.address("zookeeper"),
             "zookeeper.session.timeout.ms": "4000",
         }
-    controller = instance.address("kafka-controller")
+    voters = (f"{node_id(instance, other)}@{controller_address(instance, other)}" for other in instance.brokers)
     return {
         **common,
         **_KRAFT,
-        "listeners": f"{client},CONTROLLER://{controller}",
+        **(_REPLICATED if len(instance.brokers) >= 3 else {}),
+        "node.id": str(node_id(instance, broker)),
+        "listeners": f"{client},CONTROLLER://{controller_address(instance, broker)}",
         "advertised.listeners": client,
-        "controller.quorum.voters": f"1@{controller}",
+        "controller.quorum.voters": ",".join(voters),
     }
+
+
+def node_id(instance: Instance, broker: str) -> int:
+    """A broker's number in its cluster."""
+    return instance.brokers.index(broker) + 1
+
+
+def controller_address(instance: Instance, broker: str) -> str:
+    """host:port of a broker's controller listener."""
+    return instance.address(broker.replace("kafka", "kafka-controller", 1))
 
 
 def zookeeper_properties(instance: Instance) -> dict[str, str]:
@@ -99,33 +126,44 @@ def render(properties: Mapping[str, str]) -> str:
     return "".join(f"{key}={value}\n" for key, value in properties.items())
 
 
-def prepare(instance: Instance, java: Path, jars: Path) -> None:
-    """Write the configuration and, on first use, format the record folder."""
-    path = instance.conf / "kafka.properties"
-    path.write_text(render(broker_properties(instance)), encoding="utf-8")
+def prepare(
+    instance: Instance,
+    broker: str,
+    java: Path,
+    jars: Path,
+    changed: Mapping[str, str],
+    format_arguments: Sequence[str] = (),
+) -> None:
+    """Write a broker's configuration and, on first use, format its record folder.
+
+    `changed` are properties that win over the stack's; `format_arguments` go to Kafka's storage tool.
+    """
+    path = properties_file(instance, broker)
+    path.write_text(render({**broker_properties(instance, broker), **changed}), encoding="utf-8")
     if instance.profile is Profile.SEED:
         (instance.data / "zookeeper").mkdir(parents=True, exist_ok=True)
         text = render(zookeeper_properties(instance))
         (instance.conf / "zookeeper.properties").write_text(text, encoding="utf-8")
         _write_log4j(instance)
-    elif not _formatted(instance).exists():
-        _format(instance, java, jars, path)
+    elif not _formatted(instance, broker).exists():
+        _format(instance, broker, (str(java), "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*"), format_arguments)
 
 
-def _formatted(instance: Instance) -> Path:
+def _formatted(instance: Instance, broker: str) -> Path:
     """A mark made last, so that an interrupted format is begun again."""
-    return instance.data / "kafka.formatted"
+    return instance.data / f"{broker}.formatted"
 
 
-def _format(instance: Instance, java: Path, jars: Path, properties: Path) -> None:
-    shutil.rmtree(log_folder(instance), ignore_errors=True)
-    tool = ["-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*", "kafka.tools.StorageTool"]
-    command = [str(java), *tool, "format", "-t", instance.cluster_id, "-c", str(properties)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+def _format(instance: Instance, broker: str, program: Sequence[str], arguments: Sequence[str]) -> None:
+    folder = log_folder(instance, broker)
+    shutil.rmtree(folder, ignore_errors=True)
+    properties = str(properties_file(instance, broker))
+    tool = ["kafka.tools.StorageTool", "format", "-t", instance.cluster_id, "-c", properties, *arguments]
+    result = subprocess.run([*program, *tool], capture_output=True, text=True, timeout=120)
     if result.returncode != 0:
         lines = (result.stderr + result.stdout).strip().splitlines() or ["no reason given"]
-        raise StackError(f"Kafka's record folder {log_folder(instance)} could not be formatted: {lines[-1]}")
-    _formatted(instance).touch()
+        raise StackError(f"Kafka's record folder {folder} could not be formatted: {lines[-1]}")
+    _formatted(instance, broker).touch()
 
 
 def _write_log4j(instance: Instance) -> None:
@@ -145,11 +183,11 @@ def _logging(instance: Instance) -> tuple[str, ...]:
     return (f"{simple}.defaultLogLevel=warn", f"{simple}.showDateTime=true", f"{simple}.dateTimeFormat=HH:mm:ss.SSS")
 
 
-def program(instance: Instance, java: Path, jars: Path) -> Program:
-    """The supervised broker."""
-    options = (*_JVM, *_logging(instance), "-cp", f"{jars}/*")
-    command = (str(java), *options, "kafka.Kafka", str(instance.conf / "kafka.properties"))
-    return Program("kafka", command, instance.home)
+def program(instance: Instance, broker: str, java: Path, jars: Path) -> Program:
+    """A supervised broker."""
+    options = (*_JVM, _HEAPS[instance.profile], *_logging(instance), "-cp", f"{jars}/*")
+    command = (str(java), *options, "kafka.Kafka", str(properties_file(instance, broker)))
+    return Program(broker, command, instance.home)
 
 
 def zookeeper_program(instance: Instance, java: Path, jars: Path) -> Program:
@@ -167,7 +205,7 @@ def zookeeper_missing(instance: Instance) -> str | None:
     try:
         if not _ask_zookeeper(instance, b"srvr").startswith("Zookeeper"):
             return "it does not serve requests yet"
-        if "/brokers/ids/" in _ask_zookeeper(instance, b"dump") and is_free(instance.ports["kafka"]):
+        if "/brokers/ids/" in _ask_zookeeper(instance, b"dump") and is_free(instance.ports[instance.brokers[0]]):
             return "an earlier broker's session has not expired"
         return None
     except OSError as error:
@@ -180,15 +218,15 @@ def _ask_zookeeper(instance: Instance, command: bytes) -> str:
         return b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
 
 
-def missing(instance: Instance) -> str | None:
+def missing(instance: Instance, broker: str) -> str | None:
     """None when a record was produced and confirmed, else why not.
 
     An open port is not enough: a fresh broker refuses its first idempotent producer for a moment.
     """
     try:
-        with socket.create_connection((HOST, instance.ports["kafka"]), timeout=1):
+        with socket.create_connection((HOST, instance.ports[broker]), timeout=1):
             pass
-        return refusal_of({"bootstrap.servers": instance.address("kafka")})
+        return refusal_of({"bootstrap.servers": instance.address(broker)}, min(3, len(instance.brokers)))
     except OSError as error:
         return str(error)
     except KafkaException as error:

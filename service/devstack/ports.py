@@ -14,6 +14,10 @@ from service.devstack.errors import PortTakenError, StackError
 from service.devstack.instance import HOST
 
 DEV_PORTS = ("postgres", "kafka", "kafka-controller", "redis", "tool-server", "api", "flower")
+CLUSTER_PORTS = (
+    *("postgres", "kafka-1", "kafka-2", "kafka-3", "kafka-controller-1", "kafka-controller-2", "kafka-controller-3"),
+    *("redis", "tool-server", "api-1", "api-2"),
+)
 SEED_PORTS = {"postgres": 5433, "zookeeper": 2182, "kafka": 9093, "redis": 6380}
 DEFAULT_RANGE = range(20_000, 32_000)
 STANDARD = frozenset({25672, 26379, 27017, 27018, 27019, 28015, 29092, 31416})

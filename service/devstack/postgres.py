@@ -6,7 +6,7 @@ import importlib.util
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psycopg2
@@ -54,8 +54,10 @@ def prepare(instance: Instance) -> None:
     """Create the data folder on first use. Raises StackError with initdb's own words when that fails."""
     if data_folder(instance).exists():
         return
-    # Made beside its final name, so that an interrupted initdb leaves nothing that looks complete.
-    data = instance.data / "postgres.new"
+    # Made beside its final name, so that an interrupted initdb leaves nothing that looks complete; the folder may
+    # be a link into another volume.
+    final = data_folder(instance).resolve()
+    data = final.with_name("postgres.new")
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir(parents=True)
     account = postgres_account((data, binaries(instance.profile)))
@@ -71,12 +73,12 @@ def prepare(instance: Instance) -> None:
     if result.returncode != 0:
         cause = (result.stderr.strip().splitlines() or ["no reason given"])[0]
         raise StackError(f"PostgreSQL's data folder {data} could not be made: {cause}")
-    data.rename(data_folder(instance))
+    data.rename(final)
 
 
-def program(instance: Instance) -> Program:
-    """The supervised process."""
-    settings = {**_SETTINGS, "port": str(instance.ports["postgres"])}
+def program(instance: Instance, changed: Mapping[str, str]) -> Program:
+    """The supervised process; `changed` are settings that win over the stack's."""
+    settings = {**_SETTINGS, "port": str(instance.ports["postgres"]), **changed}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     postgres = str(binaries(instance.profile) / "postgres")
     account = postgres_account((data_folder(instance), binaries(instance.profile)))
@@ -101,7 +103,7 @@ def create_roles(instance: Instance) -> None:
     """
 
     def statements(cursor: psycopg2.extensions.cursor) -> None:
-        if instance.profile is Profile.DEV:
+        if instance.profile is not Profile.SEED:
             _role(cursor, "sentinai_owner", "CREATEROLE", instance.passwords.owner)
             _role(cursor, "sentinai_login", "NOSUPERUSER NOINHERIT NOBYPASSRLS", instance.passwords.login)
         cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (instance.database_name,))

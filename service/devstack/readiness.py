@@ -11,12 +11,13 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psycopg2
 
 from service.devstack import kafka, postgres, redis_server
-from service.devstack.applications import application_environment
+from service.devstack.applications import application_environment, kind_of, names, node_name
 from service.devstack.instance import Instance
 from service.persistence.database import DatabaseUnavailableError, Role, connect_listener
 from service.relay.log import EventLog
@@ -41,7 +42,7 @@ def service_checks(instance: Instance) -> dict[str, Check]:
     checks = {
         "postgres": Check(lambda: postgres.missing(instance), 30),
         "zookeeper": Check(lambda: kafka.zookeeper_missing(instance), 30),
-        "kafka": Check(lambda: kafka.missing(instance), 90),
+        **{broker: Check(partial(kafka.missing, instance, broker), 90) for broker in instance.brokers},
         "redis": Check(lambda: redis_server.missing(instance), 15),
         "tool-server": Check(lambda: http_missing(instance.url("tool-server", "/healthz")), 15),
     }
@@ -50,18 +51,23 @@ def service_checks(instance: Instance) -> dict[str, Check]:
 
 def application_checks(instance: Instance, project: Path) -> dict[str, Check]:
     """The checks of application processes that can be asked; for beat, staying up has to do."""
+    by_kind: dict[str, Callable[[str], str | None]] = {
+        "dispatcher": lambda _: dispatcher_missing(instance),
+        "relay": lambda _: relay_missing(instance),
+        "api": lambda name: http_missing(f"http://{instance.address(name)}/readyz"),
+        "flower": lambda _: http_missing(instance.url("flower", "/")),
+        "worker": lambda name: worker_missing(instance, name, project),
+    }
     return {
-        "dispatcher": Check(lambda: dispatcher_missing(instance), _APPLICATION_SECONDS),
-        "relay": Check(lambda: relay_missing(instance), _APPLICATION_SECONDS),
-        "api": Check(lambda: http_missing(instance.url("api", "/readyz")), _APPLICATION_SECONDS),
-        "flower": Check(lambda: http_missing(instance.url("flower", "/")), _APPLICATION_SECONDS),
-        "worker": Check(lambda: worker_missing(instance, project), _APPLICATION_SECONDS),
+        name: Check(partial(by_kind[kind_of(name)], name), _APPLICATION_SECONDS)
+        for name in names(instance.profile)
+        if kind_of(name) in by_kind
     }
 
 
-def worker_missing(instance: Instance, project: Path) -> str | None:
-    """None when a worker answers the fleet's ping."""
-    command = (sys.executable, "-m", "service.devstack.worker_ping", "8")
+def worker_missing(instance: Instance, name: str, project: Path) -> str | None:
+    """None when the worker answers the fleet's ping."""
+    command = (sys.executable, "-m", "service.devstack.worker_ping", node_name(instance, name), "8")
     return command_missing(command, application_environment(instance), project)
 
 

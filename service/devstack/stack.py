@@ -9,18 +9,19 @@ from __future__ import annotations
 import shutil
 import threading
 import xmlrpc.client
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from service.devstack import applications, cache, causes, jars, java, kafka, postgres, processes, redis_server
+from service.devstack.adjustments import Adjust, unadjusted
 from service.devstack.errors import ProcessDiedError, StackError
 from service.devstack.instance import SEED_PASSWORDS, Instance, Passwords, Profile, load, new_cluster_id, save
 from service.devstack.lock import exclusive
-from service.devstack.ports import DEFAULT_RANGE, DEV_PORTS, SEED_PORTS, choose_ports, require_free
-from service.devstack.programs import Program
+from service.devstack.ports import CLUSTER_PORTS, DEFAULT_RANGE, DEV_PORTS, SEED_PORTS, choose_ports, require_free
+from service.devstack.process_table import JavaPrograms, process_table
 from service.devstack.progress import Progress
 from service.devstack.readiness import Check, application_checks, command_missing, service_checks
 from service.devstack.supervision import Supervisor, log_file
@@ -68,6 +69,8 @@ class Wanted:
     services_only: bool = False
     ports: range = DEFAULT_RANGE
     demo: Callable[[Instance], Instance] | None = None
+    adjust: Adjust = unadjusted
+    """For tests: what is different about this stack."""
 
 
 def up(place: Place, wanted: Wanted, environ: Mapping[str, str], progress: Progress) -> Instance:
@@ -77,7 +80,7 @@ def up(place: Place, wanted: Wanted, environ: Mapping[str, str], progress: Progr
     """
     with cache.disk_errors(place.home), exclusive(place.lock, "up"):
         instance = _instance(place, wanted)
-        run = _Start(place, instance, environ, progress)
+        run = _Start(place, instance, environ, progress, wanted.adjust)
         try:
             return run.all(wanted)
         except BaseException:
@@ -112,7 +115,8 @@ def _with_ports(place: Place, wanted: Wanted, known: Instance | None) -> Instanc
     else:
         others = [load(path.parent) for path in place.root.glob("*/state.json") if path.parent != place.home]
         claimed = {port for other in others if other is not None for port in other.ports.values()}
-        ports = choose_ports(DEV_PORTS, known.ports if known else {}, wanted.ports, claimed)
+        names = CLUSTER_PORTS if wanted.profile is Profile.CLUSTER else DEV_PORTS
+        ports = choose_ports(names, known.ports if known else {}, wanted.ports, claimed)
     fresh = SEED_PASSWORDS if wanted.profile is Profile.SEED else Passwords.generate()
     return Instance(
         name=place.name,
@@ -129,11 +133,14 @@ def _with_ports(place: Place, wanted: Wanted, known: Instance | None) -> Instanc
 class _Start:
     """One run of `up`: what it has started so far, so that it can be undone."""
 
-    def __init__(self, place: Place, instance: Instance, environ: Mapping[str, str], progress: Progress) -> None:
+    def __init__(
+        self, place: Place, instance: Instance, environ: Mapping[str, str], progress: Progress, adjust: Adjust
+    ) -> None:
         self._place = place
         self._instance = instance
         self._environ = environ
         self._progress = progress
+        self._adjust = adjust
         self._supervisor = Supervisor(instance)
         self._supervisor_is_ours = False
         self._started: list[str] = []
@@ -149,7 +156,7 @@ class _Start:
         if not with_application:
             return self._instance
         checks = application_checks(self._instance, self._place.project)
-        names = applications.commands(self._instance)
+        names = applications.names(wanted.profile)
         self._together(partial(self._bring_up, name, checks.get(name)) for name in names)
         if wanted.demo is not None:
             with self._progress.step("Demo tenants and packs"):
@@ -174,32 +181,28 @@ class _Start:
 
     def _prepare(self) -> None:
         """Fetch programs, make data folders and start supervisord with the process table."""
-        instance, say = self._instance, self._progress.say
-        cache_folder = cache.cache_folder(self._environ)
-        found: dict[str, Path] = {}
-
-        def kafka_parts() -> None:
-            found["java"] = java.find_java(cache_folder, self._environ, say)
-            distribution = kafka.DISTRIBUTIONS[instance.profile]
-            found["jars"] = jars.install(distribution, cache_folder, self._environ, say)
-            kafka.prepare(instance, found["java"], found["jars"])
-
-        with self._progress.step("Programs and data folders"):
-            self._together([kafka_parts, lambda: postgres.prepare(instance), lambda: redis_server.prepare(instance)])
-            self._supervisor_is_ours = not self._supervisor.is_running()
-            self._supervisor.start(self._programs(found["java"], found["jars"]))
-
-    def _programs(self, java_program: Path, jar_folder: Path) -> Sequence[Program]:
         instance = self._instance
-        services = [
-            postgres.program(instance),
-            kafka.program(instance, java_program, jar_folder),
-            redis_server.program(instance),
-        ]
-        if instance.profile is Profile.SEED:
-            return [*services, kafka.zookeeper_program(instance, java_program, jar_folder)]
-        tool_server = applications.tool_server_program(instance, self._place.project)
-        return [*services, tool_server, *applications.programs(instance, self._place.project)]
+        adjustments = self._adjust(instance)
+        with self._progress.step("Programs and data folders"):
+            parts: list[Callable[[], None]] = [
+                lambda: postgres.prepare(instance),
+                lambda: redis_server.prepare(instance),
+            ]
+            found = self._find_java()
+            for broker in instance.brokers:
+                changed = adjustments.broker_properties.get(broker, {})
+                parts.append(partial(kafka.prepare, instance, broker, found.java, found.jars, changed))
+            self._together(parts)
+            self._supervisor_is_ours = not self._supervisor.is_running()
+            self._supervisor.start(process_table(instance, self._place.project, found, adjustments))
+
+    def _find_java(self) -> JavaPrograms:
+        cache_folder, say = cache.cache_folder(self._environ), self._progress.say
+        distribution = kafka.DISTRIBUTIONS[self._instance.profile]
+        return JavaPrograms(
+            java=java.find_java(cache_folder, self._environ, say),
+            jars=jars.install(distribution, cache_folder, self._environ, say),
+        )
 
     def _bring_up(self, name: str, check: Check | None) -> None:
         """Start one process unless it runs, and wait until it is ready."""

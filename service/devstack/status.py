@@ -29,19 +29,21 @@ def describe(instance: Instance) -> dict[str, Any]:
     """The machine-readable status. `processes` lists those that have a pid; a URL is null where nothing serves it."""
     rows = process_rows(instance)
     live = {row.name for row in rows if row.state in LIVE_STATES}
-    api = instance.url("api") if "api" in live else None
+    apis = [url for name, url in instance.api_urls.items() if name in live]
+    api = apis[0] if apis else None
     return {
         "name": instance.name,
         "profile": instance.profile.value,
         "running": bool(live),
         "api_url": api,
+        "api_urls": apis,
         "docs_url": f"{api}/docs" if api else None,
         # There is no console yet.
         "console_url": None,
         "flower_url": instance.url("flower") if "flower" in live else None,
         "database_url": instance.database_url,
         "database_owner_url": instance.owner_url,
-        "kafka_bootstrap_servers": instance.address("kafka"),
+        "kafka_bootstrap_servers": instance.bootstrap_servers,
         "redis_url": instance.redis_url,
         "tool_server_url": instance.url("tool-server") if "tool-server" in live else None,
         "processes": [{"name": row.name, "pid": row.pid, "log": row.log} for row in rows if row.pid is not None],

@@ -21,7 +21,7 @@ from typing import Any
 from supervisor.xmlrpc import SupervisorTransport
 
 from service.devstack.errors import NotReadyError, StackError
-from service.devstack.instance import Instance, write_private
+from service.devstack.instance import Instance, Profile, write_private
 from service.devstack.processes import MARKER
 from service.devstack.programs import Program
 from service.devstack.waiting import wait_until
@@ -29,6 +29,9 @@ from service.devstack.waiting import wait_until
 _START_SECONDS = 20
 _LONGEST_SOCKET = 90
 """A UNIX socket's path may have 107 bytes, and supervisord adds its pid while it makes one."""
+_START_RETRIES = {Profile.DEV: 20, Profile.SEED: 20, Profile.CLUSTER: 1_000_000}
+"""How often a process that dies at once is started again, after pauses that grow by a second each time. A cluster is
+there to be broken: what cannot start while its disk is full, say, comes back by itself whenever it can."""
 LIVE_STATES = frozenset({"STARTING", "RUNNING", "STOPPING"})
 
 
@@ -87,7 +90,7 @@ def _program_section(instance: Instance, program: Program) -> str:
         "autostart=false",
         "autorestart=true",
         "startsecs=1",
-        "startretries=20",
+        f"startretries={_START_RETRIES[instance.profile]}",
         f"stopsignal={program.stop_signal}",
         f"stopwaitsecs={program.stop_seconds}",
         "killasgroup=true",

@@ -59,10 +59,6 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_the_cluster_profile_says_that_it_is_not_there(terminal: Terminal) -> None:
-    assert "not part of this version" in _refused(terminal, "up", "--profile", "cluster")
-
-
 def test_a_stack_that_was_never_started_has_no_status(terminal: Terminal) -> None:
     assert "`sentinai stack up --name nobody` makes it" in _refused(terminal, "status", "--name", "nobody")
 

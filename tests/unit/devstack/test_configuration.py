@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from service.devstack import kafka
-from service.devstack.applications import commands
+from service.devstack.adjustments import Adjustments
+from service.devstack.applications import programs
 from service.devstack.errors import StackError
 from service.devstack.instance import (
     SEED_PASSWORDS,
@@ -23,7 +24,7 @@ from service.devstack.instance import (
     save,
     with_demo,
 )
-from service.devstack.ports import DEV_PORTS, SEED_PORTS
+from service.devstack.ports import CLUSTER_PORTS, DEV_PORTS, SEED_PORTS
 from service.devstack.programs import Program
 from service.devstack.supervision import render, socket_path
 from service.settings import load_settings
@@ -98,7 +99,7 @@ def test_the_demo_stack_lets_tools_be_called_on_its_own_tool_server_and_nowhere_
 def test_no_password_is_on_a_command_line(tmp_path: Path) -> None:
     passwords = Passwords.generate()
     instance = replace(_dev(tmp_path), passwords=passwords)
-    words = [word for command in commands(instance).values() for word in command]
+    words = [word for program in programs(instance, tmp_path, Adjustments()) for word in program.command]
     assert not any(secret in word for secret in vars(passwords).values() for word in words)
     assert len(set(vars(passwords).values())) == 5
 
@@ -107,14 +108,36 @@ def test_the_seed_is_what_the_guide_says(tmp_path: Path) -> None:
     seed = _seed(tmp_path)
     assert seed.database_url == "postgresql://postgres:postgres@127.0.0.1:5433/sentinai_test"
     assert seed.redis_url == "redis://:redis@127.0.0.1:6380/0"
-    assert kafka.broker_properties(seed)["zookeeper.connect"] == "127.0.0.1:2182"
-    assert kafka.broker_properties(seed)["advertised.listeners"] == "PLAINTEXT://localhost:9093"
-    assert "process.roles" not in kafka.broker_properties(seed)
+    assert kafka.broker_properties(seed, "kafka")["zookeeper.connect"] == "127.0.0.1:2182"
+    assert kafka.broker_properties(seed, "kafka")["advertised.listeners"] == "PLAINTEXT://localhost:9093"
+    assert "process.roles" not in kafka.broker_properties(seed, "kafka")
+
+
+def test_a_cluster_keeps_everything_three_times(tmp_path: Path) -> None:
+    # given a cluster that chose the ports of its brokers in some other order
+    ports = {name: 20_000 + n for n, name in enumerate(reversed(CLUSTER_PORTS))}
+    cluster = Instance("cluster", Profile.CLUSTER, tmp_path, ports, Passwords("s", "o", "l", "r"), "cluster")
+    properties = [kafka.broker_properties(cluster, broker) for broker in cluster.brokers]
+    # then the brokers are numbered as they are called, agree on the quorum, and confirm what two of them have
+    assert [one["node.id"] for one in properties] == ["1", "2", "3"]
+    assert len({one["controller.quorum.voters"] for one in properties}) == 1
+    assert {one["min.insync.replicas"] for one in properties} == {"2"}
+    # and the application makes its topics so
+    settings = load_settings(cluster.environment())
+    assert settings.replication_factor == 3
+    assert settings.kafka_bootstrap_servers.count(",") == 2
+    # and every process of the table is there to be broken as often as one likes
+    config = _parsed(render(cluster, programs(cluster, tmp_path, Adjustments(worker_app="tests.poisoned"))))
+    assert {config[section].get("startretries") for section in config if ":" in section and "program" in section} == {
+        "1000000"
+    }
+    assert "-A tests.poisoned worker" in config["program:worker-2"]["command"]
+    assert "-A tasks beat" in config["program:beat"]["command"]
 
 
 def test_everything_listens_on_loopback_only(tmp_path: Path) -> None:
     for instance in (_dev(tmp_path), _seed(tmp_path)):
-        for listener in kafka.broker_properties(instance)["listeners"].split(","):
+        for listener in kafka.broker_properties(instance, "kafka")["listeners"].split(","):
             assert listener.split("//")[1].startswith("127.0.0.1:")
     assert kafka.zookeeper_properties(_seed(tmp_path))["clientPortAddress"] == "127.0.0.1"
 
