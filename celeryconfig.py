@@ -47,6 +47,5 @@ enable_utc = True
 timezone = "UTC"
 
 beat_schedule = {
-    "reconcile": {"task": "tasks.reconcile", "schedule": 10.0, "options": {"expires": 30.0}},
     "event-partitions": {"task": "tasks.ensure_event_partitions", "schedule": 3600.0, "options": {"expires": 600.0}},
 }

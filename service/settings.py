@@ -49,7 +49,8 @@ class Settings(BaseModel):
     batches_in_flight: int = Field(default=1, ge=1, le=64)
     """Batches of one lane under way at once. Further work gathers in the outbox, so batches grow with load."""
     reconcile_after_seconds: float = Field(default=30.0, gt=0)
-    """An exception that is due to move and has not for this long is made ready again."""
+    """An exception that should move, and has been missed for this long, is made ready again. It is missed once it has
+    not moved for a third of this."""
     tool_concurrency: int = Field(default=256, ge=1, le=4096)
     """Calls of tools one worker process makes at once, of all tenants together."""
     tenant_tool_concurrency: int = Field(default=256, ge=1, le=65_536)

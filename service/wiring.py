@@ -19,10 +19,12 @@ from service.dispatch.held import HeldWork
 from service.dispatch.lanes import LaneLeases
 from service.dispatch.notifications import DueNotifications, NotificationSender
 from service.dispatch.timers import Timers
+from service.dispatch.upkeep import Chore, Upkeep
 from service.domain.exceptions import PackVersions
 from service.domain.packs import PackSet, build_pack_set, parse_domain_pack, parse_tenant_pack
 from service.domain.packs.tools import ToolKind
 from service.domain.stages import DECIDE
+from service.engine import reconciliation
 from service.engine.landing import OnRetries, leave_to_the_reconciler
 from service.engine.notifier import Notifier
 from service.engine.packs import BuildPackSet, PackSource
@@ -45,6 +47,8 @@ from service.tools.mail import Mailer
 from service.tools.masking import MaskingToolClient
 from service.tools.plugins import Plugins
 from service.tools.sql import SqlReads
+
+RECONCILE_EVERY_SECONDS = 5.0
 
 
 def utc_now() -> datetime:
@@ -135,8 +139,7 @@ def egress_guard(settings: Settings) -> EgressGuard:
 def build_dispatcher(settings: Settings, app: Celery) -> Dispatcher:
     """A dispatcher that sends through `app`'s broker."""
     engine = open_engine(settings.database_url, Role.SYSTEM, pool_size=2)
-    holder = f"{socket.gethostname()}:{os.getpid()}"
-    leases = LaneLeases(engine, holder, settings.lane_lease_seconds)
+    leases = LaneLeases(engine, process_name(), settings.lane_lease_seconds)
     leases.ensure(settings.lanes)
     return Dispatcher(
         engine=engine,
@@ -153,6 +156,21 @@ def build_dispatcher(settings: Settings, app: Celery) -> Dispatcher:
             DueNotifications(engine, NotificationSender(app), utc_now),
         ),
     )
+
+
+def build_upkeep(settings: Settings) -> Upkeep:
+    """What a dispatcher does beside dispatching, with a connection of its own."""
+    engine = open_engine(settings.database_url, Role.SYSTEM, pool_size=1)
+
+    def reconcile() -> None:
+        reconciliation.reconcile(engine, settings.reconcile_after_seconds, utc_now())
+
+    return Upkeep(engine, process_name(), (Chore("reconcile", RECONCILE_EVERY_SECONDS, reconcile),))
+
+
+def process_name() -> str:
+    """What this process is called where it holds something."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _call_limits(settings: Settings) -> CallLimits:

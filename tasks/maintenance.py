@@ -1,8 +1,7 @@
-"""What beat has done: the reconciler, and the event log's partitions made ahead."""
+"""What beat has done: the event log's partitions made ahead."""
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,21 +13,6 @@ from service.persistence.database import Role, open_engine
 from service.settings import Settings, load_settings
 from service.wiring import utc_now
 from tasks.application import app
-
-log = logging.getLogger(__name__)
-
-
-@app.task(name="tasks.reconcile", queue="intake")
-def reconcile() -> int:
-    """Put exceptions that should have moved back into the outbox."""
-    settings = load_settings(os.environ)
-    with _system_engine(settings) as engine:
-        found = reconciliation.reconcile(engine, settings.reconcile_after_seconds, utc_now())
-    if found:
-        log.warning(
-            "%s exceptions had not moved for %g s and were dispatched again", found, settings.reconcile_after_seconds
-        )
-    return found
 
 
 @app.task(name="tasks.ensure_event_partitions", queue="intake")

@@ -9,7 +9,7 @@ import signal
 import click
 
 from service.settings import load_settings
-from service.wiring import build_dispatcher
+from service.wiring import build_dispatcher, build_upkeep
 
 
 @click.command("dispatch", epilog="Example: sentinai dispatch")
@@ -22,7 +22,12 @@ def command() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     from tasks import app  # The Celery app reads the environment; only this process needs it.
 
-    dispatcher = build_dispatcher(load_settings(os.environ), app)
+    settings = load_settings(os.environ)
+    dispatcher, upkeep = build_dispatcher(settings, app), build_upkeep(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: dispatcher.stopping.set())
-    dispatcher.run()
+    upkeep.start()
+    try:
+        dispatcher.run()
+    finally:
+        upkeep.stop()

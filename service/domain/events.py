@@ -38,6 +38,7 @@ class EventType(StrEnum):
     EXCEPTION_ESCALATED = "ExceptionEscalated"
     EXCEPTION_CANCELLED = "ExceptionCancelled"
     PAYLOAD_READ = "PayloadRead"
+    RECONCILED = "Reconciled"
     DUPLICATE_IGNORED = "DuplicateIgnored"
     SLA_IMMINENT = "SLAImminent"
     SLA_EXPIRED = "SLAExpired"

@@ -13,6 +13,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Float,
     ForeignKeyConstraint,
     Identity,
     Index,
@@ -169,6 +170,7 @@ exceptions = Table(
 )
 Index("exceptions_by_tenant", exceptions.c.tenant_id, exceptions.c.exception_id)
 Index("exceptions_by_status", exceptions.c.tenant_id, exceptions.c.status, exceptions.c.exception_id)
+Index("exceptions_with_later_inputs", exceptions.c.exception_id, postgresql_where=text("last_sequence > sequence"))
 
 inputs = Table(
     "inputs",
@@ -220,8 +222,11 @@ outbox = Table(
     Column("number", BigInteger, Identity(always=True), nullable=False),
     # Before this time a held row is not ready.
     Column("due_at", TIME),
+    # Held until this pause is over.
+    Column("pause_id", Uuid),
     PrimaryKeyConstraint("exception_id", "sequence"),
 )
+Index("outbox_paused", outbox.c.pause_id, postgresql_where=outbox.c.pause_id.is_not(None))
 Index("outbox_due", outbox.c.due_at, postgresql_where=outbox.c.due_at.is_not(None))
 Index("outbox_ready", outbox.c.lane, outbox.c.tenant_id, outbox.c.number, postgresql_where=outbox.c.ready)
 
@@ -436,6 +441,11 @@ notifications = Table(
     ),
 )
 Index("notifications_due", notifications.c.due_at, postgresql_where=text("due_at IS NOT NULL"))
+Index(
+    "notifications_forgotten",
+    notifications.c.created_at,
+    postgresql_where=text("due_at IS NULL AND state IN ('intent', 'sent')"),
+)
 
 idempotency_keys = Table(
     "idempotency_keys",
@@ -458,6 +468,69 @@ relay_cursors = Table(
     Column("updated_at", TIME, nullable=False),
 )
 
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("pause_id", Uuid, primary_key=True),
+    Column("scope", Text, nullable=False),
+    # None: for every tenant. Only the platform can do that.
+    Column("tenant_id", Text),
+    Column("tool", Text),
+    Column("stage", SmallInteger),
+    Column("reason", Text, nullable=False),
+    Column("until", TIME),
+    Column("by_platform", Boolean, nullable=False),
+    Column("paused_at", TIME, nullable=False),
+    Column("paused_by", Text, nullable=False),
+    Column("resumed_at", TIME),
+    Column("resumed_by", Text),
+    Column("resume_reason", Text),
+    CheckConstraint(
+        "CASE scope WHEN 'tenant' THEN tenant_id IS NOT NULL AND tool IS NULL AND stage IS NULL "
+        "WHEN 'tool' THEN tool IS NOT NULL AND stage IS NULL "
+        "WHEN 'stage' THEN stage IS NOT NULL AND tool IS NULL "
+        "WHEN 'dispatch' THEN tenant_id IS NULL AND tool IS NULL AND stage IS NULL ELSE false END",
+        name="pauses_scope_fits",
+    ),
+)
+Index("pauses_in_force", pauses.c.pause_id, postgresql_where=text("resumed_at IS NULL"))
+Index("pauses_by_tenant", pauses.c.tenant_id, pauses.c.pause_id)
+
+chores = Table(
+    "chores",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("due_at", TIME, nullable=False),
+    Column("ran_at", TIME),
+    Column("seconds", Float),
+)
+
+reconciler_kinds = Table(
+    "reconciler_kinds",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("actions", BigInteger, nullable=False, server_default=text("0")),
+    Column("acted_at", TIME),
+    # Of what only a person can mend: how much there was at the last look.
+    Column("found", Integer, nullable=False, server_default=text("0")),
+    Column("looked_at", TIME),
+)
+
+suspects = Table(
+    "suspects",
+    metadata,
+    Column("exception_id", Uuid, primary_key=True),
+    Column("sequence", Integer, nullable=False),
+    Column("stage", SmallInteger, nullable=False),
+    # The updated_at that it had: the suspicion is about a row that has not moved since.
+    Column("moved_at", TIME, nullable=False),
+    Column("since", TIME, nullable=False),
+    Column("repeats", Integer, nullable=False, server_default=text("0")),
+    Column("repeated_at", TIME),
+    prefixes=["UNLOGGED"],
+)
+
 TENANT_TABLES = (
     tenants,
     api_keys,
@@ -477,6 +550,7 @@ TENANT_TABLES = (
     timers,
     dead_letters,
     notifications,
+    pauses,
     idempotency_keys,
 )
 """Tables with a tenant_id: row-level security is forced on each."""

@@ -17,6 +17,7 @@ from tests.mutations import (
     slow_tools,
     tools,
     transport,
+    upkeep,
 )
 from tests.mutations.mutation import Mutation
 
@@ -33,6 +34,7 @@ AREAS: Mapping[str, tuple[Mutation, ...]] = {
     "slow_tools": slow_tools.MUTATIONS,
     "transport": transport.MUTATIONS,
     "consuming": consuming.MUTATIONS,
+    "upkeep": upkeep.MUTATIONS,
 }
 
 MUTATIONS = tuple(mutation for area in AREAS.values() for mutation in area)

@@ -1,29 +1,14 @@
-"""Guards of the dispatcher and the reconciler: turns of tenants, lanes, work that was lost."""
+"""Guards of the dispatcher: turns of tenants, lanes."""
 
 from __future__ import annotations
 
 from tests.mutations.mutation import Mutation
 
 DISPATCH = "service/persistence/statements/dispatch.py"
-ENGINE = "tests/integration/engine"
 TEST_FAIRNESS = "tests/integration/dispatch/test_fairness.py"
 TEST_LANES = "tests/integration/dispatch/test_lanes.py"
 
 MUTATIONS = (
-    Mutation(
-        "what was lost is found again",
-        DISPATCH,
-        "WHERE e.status IN ('RECEIVED', 'IN_PROGRESS') AND e.stage < 5",
-        "WHERE false",
-        ENGINE,
-    ),
-    Mutation(
-        "what is about to move is left alone",
-        DISPATCH,
-        "AND GREATEST(e.updated_at, e.retry_at) < %(now)s - make_interval(secs => %(after)s)",
-        "",
-        ENGINE,
-    ),
     Mutation(
         "tenants take turns",
         DISPATCH,

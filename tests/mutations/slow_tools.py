@@ -54,9 +54,9 @@ MUTATIONS = (
     ),
     Mutation(
         "the reconciler leaves held work alone",
-        "service/persistence/statements/dispatch.py",
-        "(o.ready OR o.due_at IS NOT NULL)",
-        "(o.ready)",
+        "service/persistence/statements/reconciliation.py",
+        "AND (o.exception_id IS NULL OR (NOT o.ready AND o.due_at IS NULL))",
+        "AND (o.exception_id IS NULL OR NOT o.ready)",
         f"{TEST_HOLDS}::test_the_reconciler_leaves_held_work_alone_and_what_is_due_is_made_ready",
     ),
     Mutation(

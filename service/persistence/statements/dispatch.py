@@ -1,4 +1,4 @@
-"""Statements of the dispatcher and the reconciler. They run as the SYSTEM role and see every tenant's outbox."""
+"""Statements of the dispatcher. They run as the SYSTEM role and see every tenant's outbox."""
 
 ENSURE_LANES = """
 INSERT INTO lanes (lane) SELECT generate_series(0, %(lanes)s - 1) ON CONFLICT DO NOTHING
@@ -73,42 +73,6 @@ WITH RECURSIVE tenant (tenant_id) AS (
 DELETE FROM outbox o USING chosen c
  WHERE o.exception_id = c.exception_id AND o.sequence = c.sequence AND o.ready
 RETURNING o.tenant_id, o.exception_id, o.sequence, o.stage, o.attempt
-"""
-
-RECONCILE = """
--- Finds what is due to move and has not, and puts it back into the outbox. Reads without locks: a row that moves
--- meanwhile makes the new reference stale, and the guard drops it. retry_at is pushed on so that one lost message
--- is repeated once a period, not at every look.
-WITH stuck AS MATERIALIZED (
-    SELECT e.exception_id, e.sequence, e.tenant_id, e.lane, e.stage, e.attempt
-      FROM exceptions e
-     WHERE e.status IN ('RECEIVED', 'IN_PROGRESS') AND e.stage < 5
-       AND GREATEST(e.updated_at, e.retry_at) < %(now)s - make_interval(secs => %(after)s)
-       AND NOT EXISTS (SELECT FROM outbox o
-                        WHERE o.exception_id = e.exception_id AND o.sequence = e.sequence
-                          AND (o.ready OR o.due_at IS NOT NULL))
-       AND NOT EXISTS (SELECT FROM tool_executions t
-                        WHERE t.exception_id = e.exception_id AND t.lease_until > %(now)s)
-     ORDER BY e.exception_id
-     LIMIT %(limit)s
-), pushed AS (
-    UPDATE exceptions e SET retry_at = %(now)s FROM stuck s WHERE e.exception_id = s.exception_id
-)
-INSERT INTO outbox (exception_id, sequence, tenant_id, lane, stage, attempt, ready)
-SELECT exception_id, sequence, tenant_id, lane, stage, attempt, true FROM stuck
-ON CONFLICT (exception_id, sequence) DO UPDATE SET ready = true
-RETURNING tenant_id
-"""
-
-RELANE = """
--- Work in a lane that no dispatcher knows (the API was told of more lanes than the dispatchers) goes to one that is
--- served. Only what has waited long enough: until then a dispatcher with the new number may be starting.
-UPDATE outbox o
-   SET lane = (SELECT min(lane) FROM lanes)
-  FROM exceptions e
- WHERE e.exception_id = o.exception_id AND o.ready
-   AND o.lane NOT IN (SELECT lane FROM lanes) AND EXISTS (SELECT FROM lanes)
-   AND e.updated_at < %(now)s - make_interval(secs => %(after)s)
 """
 
 ENSURE_PARTITIONS = """

@@ -223,7 +223,8 @@ def test_the_reconciler_finds_what_was_lost_and_leaves_what_waits(
     now = datetime.now(UTC)
     reconciliation.reconcile(system, after_seconds=30, now=now)
     assert outbox(system, stuck) == []
-    # when it looks after they have not moved for a minute
+    # when it has missed them for half a minute
+    reconciliation.reconcile(system, after_seconds=30, now=now + timedelta(seconds=15))
     reconciliation.reconcile(system, after_seconds=30, now=now + timedelta(minutes=1))
     # then the lost one is ready again from the stage it is at, and the waiting one is left alone
     assert outbox(system, stuck) == [(1, True)]
