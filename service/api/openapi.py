@@ -9,11 +9,12 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.api import cloudevent, pack_calls, problems, schemas
+from service.api import cloudevent, dead_letter_calls, pack_calls, problems, schemas
 from service.api.calls import OF_BODIES as _OF_BODIES
 from service.api.calls import Call as _Call
+from service.api.paging import Paging
 from service.api.views.intake import JSON, NDJSON
-from service.api.views.reading import ListParameters, Paging
+from service.api.views.reading import ListParameters
 
 Document = dict[str, Any]
 _REFERENCE = "#/components/schemas/{model}"
@@ -40,6 +41,7 @@ _ANSWERED = (
     schemas.Problem,
     schemas.Readiness,
     schemas.UnredactedPayload,
+    *dead_letter_calls.ANSWERED,
     *pack_calls.ANSWERED,
 )
 _ALWAYS = (problems.UNAUTHENTICATED, problems.UNAVAILABLE, problems.INTERNAL)
@@ -171,6 +173,7 @@ _CALLS: Mapping[str, Mapping[str, _Call]] = {
             open=True,
         )
     },
+    **dead_letter_calls.CALLS,
     **pack_calls.CALLS,
 }
 
@@ -178,6 +181,7 @@ _PATH_PARAMETERS = {
     "exceptionId": {"type": "string", "format": "uuid"},
     "step": {"type": "string", "description": "The step's path, like 3, 3.1 or 3[0].1; percent-encoded."},
     "key": {"type": "string", "format": "uuid", "description": "The effect's idempotency key."},
+    **dead_letter_calls.PATH_PARAMETERS,
     **pack_calls.PATH_PARAMETERS,
 }
 _HEADERS = {

@@ -10,7 +10,7 @@ from service.api import pack_schemas as schemas
 from service.api import problems
 from service.api.calls import OF_BODIES, Call
 from service.api.pack_bodies import MEDIA_TYPES
-from service.api.views.reading import Paging
+from service.api.paging import Paging
 
 
 class Pack(BaseModel):

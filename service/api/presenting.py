@@ -46,12 +46,12 @@ def event(row: Row[Any]) -> schemas.Event:
         exception_id=row.exception_id,
         sequence=row.sequence,
         position=row.position,
-        stage=_stage(row.stage),
+        stage=stage(row.stage),
         type=row.type,
         attempt=row.attempt,
         occurred_at=row.occurred_at,
         trace_id=row.trace_id.hex,
-        pack_versions=_versions(row),
+        pack_versions=versions(row),
         data=row.data,
     )
 
@@ -76,7 +76,7 @@ def _summary_values(row: Row[Any]) -> dict[str, Any]:
         "exception_id": row.exception_id,
         "tenant_id": row.tenant_id,
         "status": row.status,
-        "stage": _stage(row.stage),
+        "stage": stage(row.stage),
         "sequence": row.sequence,
         "last_sequence": row.last_sequence,
         "source_system": row.source_system,
@@ -87,7 +87,7 @@ def _summary_values(row: Row[Any]) -> dict[str, Any]:
         "confidence": round(row.confidence, 6),
         "entity": row.entity,
         "assigned_to": row.assigned_to,
-        "pack_versions": _versions(row),
+        "pack_versions": versions(row),
         "trace_id": row.trace_id.hex,
         "occurred_at": row.occurred_at,
         "received_at": row.received_at,
@@ -96,11 +96,13 @@ def _summary_values(row: Row[Any]) -> dict[str, Any]:
     }
 
 
-def _stage(value: int) -> str:
+def stage(value: int) -> str:
+    """A stage's name."""
     return "finished" if value == FINISHED else Stage(value).queue
 
 
-def _versions(row: Row[Any]) -> schemas.PackVersions | None:
+def versions(row: Row[Any]) -> schemas.PackVersions | None:
+    """The pack versions of a row; None where nothing was decided yet."""
     if row.domain_version is None and row.tenant_version is None:
         return None
     return schemas.PackVersions(domain=row.domain_version, tenant=row.tenant_version)
@@ -126,7 +128,7 @@ def _dead_letter(row: Row[Any] | None) -> schemas.DeadLetter | None:
         return None
     return schemas.DeadLetter(
         sequence=row.sequence,
-        stage=_stage(row.stage),
+        stage=stage(row.stage),
         error_class=row.error_class,
         message=row.message,
         attempts=row.attempts,

@@ -208,6 +208,7 @@ events = Table(
 )
 Index("events_by_transaction", events.c.xid)
 Index("events_first_of_exception", events.c.tenant_id, postgresql_where=text("position = 1"))
+Index("events_of_dead_letters", events.c.xid, postgresql_where=text("type = 'DeadLettered'"))
 
 outbox = Table(
     "outbox",
@@ -409,8 +410,8 @@ Index(
 )
 Index(
     "dead_letters_by_signature",
-    dead_letters.c.tenant_id,
     dead_letters.c.signature,
+    dead_letters.c.tenant_id,
     dead_letters.c.state,
     dead_letters.c.dead_lettered_at,
 )
@@ -529,6 +530,19 @@ suspects = Table(
     Column("repeats", Integer, nullable=False, server_default=text("0")),
     Column("repeated_at", TIME),
     prefixes=["UNLOGGED"],
+)
+
+dead_letter_audits = Table(
+    "dead_letter_audits",
+    metadata,
+    # The relay's cursor whose records are compared.
+    Column("name", Text, primary_key=True),
+    # A pg_snapshot: the events that it saw have been compared.
+    Column("snapshot", Text, nullable=False),
+    # By partition: the first record that has not been.
+    Column("offsets", JSONB, nullable=False),
+    Column("audited_at", TIME, nullable=False),
+    Column("report", JSONB, nullable=False),
 )
 
 TENANT_TABLES = (

@@ -15,9 +15,9 @@ from service.api import pack_schemas as schemas
 from service.api.auth import Role
 from service.api.context import answer, caller_with, services
 from service.api.pack_bodies import JSON, command_body
+from service.api.paging import Paging
 from service.api.problems import INVALID, NOT_FOUND, ProblemError, invalid
 from service.api.views.packs import newest_of, of_a_pack, transaction_of
-from service.api.views.reading import Paging
 from service.domain.packs import Fault
 from service.engine.backtest import Asked, Running, finish
 from service.engine.pack_backtest import Backtester
