@@ -32,7 +32,7 @@ def test_every_call_is_in_the_openapi_document_and_every_one_of_it_exists(app: F
     # given the calls the application serves
     untold = {"/openapi.json", "/docs"}
     served = {
-        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule).replace("{identifier}", "{exceptionId}"), method.lower())
+        (_told_as(rule.rule), method.lower())
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         if rule.rule not in untold
@@ -40,6 +40,12 @@ def test_every_call_is_in_the_openapi_document_and_every_one_of_it_exists(app: F
     # then the document tells of exactly these
     told = {(path, verb) for path, calls in document()["paths"].items() for verb in calls}
     assert told == served
+
+
+def _told_as(rule: str) -> str:
+    """A route as the document writes it."""
+    path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)
+    return path.replace("/dlq/{identifier}", "/dlq/{deadLetterId}").replace("{identifier}", "{exceptionId}")
 
 
 def test_the_reading_page_names_every_call_and_problem_and_needs_nothing_from_elsewhere(app: Flask) -> None:
