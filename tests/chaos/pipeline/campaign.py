@@ -1,0 +1,85 @@
+"""Many rounds, one after the other: on the same world while all is well, on a fresh one after a failure."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.chaos.pipeline.evidence import keep
+from tests.chaos.pipeline.plan import Round, Scale
+from tests.chaos.pipeline.profiles import Profile, Worlds, worlds
+from tests.chaos.pipeline.report import Line, as_document, from_document, told
+from tests.chaos.pipeline.rounds import Outcome, RoundRunner
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """How rounds are run, and what is kept of them."""
+
+    profile: Profile
+    scale: Scale
+    folder: Path
+    say: Say
+    keep_all: bool = False
+    """Keep the evidence of good rounds as well."""
+
+    def run(self, plans: Iterable[Round]) -> Iterator[Line]:
+        """Each round, as it ends. A round that could not be carried out raises what stopped it."""
+        with worlds(self.profile, self.folder / "worlds") as opened:
+            for plan in plans:
+                self.say(f"seed {plan.seed} round {plan.number}: {', '.join(plan.faults) or 'no fault'}")
+                line = self._one(opened, plan)
+                self.say(told(line))
+                yield line
+
+    def _one(self, opened: Worlds, plan: Round) -> Line:
+        world = opened.current()
+        try:
+            outcome = RoundRunner(world, self.profile.faults(), self.say).run(plan, self.scale.tenants)
+            evidence = self._kept(outcome, opened)
+        except BaseException:
+            # What the world is in nobody knows.
+            opened.abandon()
+            raise
+        if outcome.verdict:
+            opened.abandon()
+        return Line.of(outcome, evidence)
+
+    def _kept(self, outcome: Outcome, opened: Worlds) -> str | None:
+        if not outcome.verdict and not self.keep_all:
+            return None
+        about = {"profile": self.profile.name, "scale": asdict(self.scale)}
+        return str(keep(outcome, opened.current(), self.folder, about))
+
+
+class Results:
+    """A file with a line of JSON for each round, so that a long campaign goes on where it was interrupted."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def lines(self) -> list[Line]:
+        """Every round so far."""
+        if not self._file.exists():
+            return []
+        return [from_document(json.loads(text)) for text in self._file.read_text("utf-8").splitlines() if text]
+
+    def add(self, line: Line) -> None:
+        """Remember one more."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(as_document([line])[0]) + "\n")
+
+
+def until(plans: Iterable[Round], seconds: float) -> Iterator[Round]:
+    """Plans, as long as there is time to begin another."""
+    deadline = time.monotonic() + seconds
+    for plan in plans:
+        if time.monotonic() > deadline:
+            return
+        yield plan

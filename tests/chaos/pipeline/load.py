@@ -1,0 +1,243 @@
+"""The load of a round: sources that report exceptions and people who decide about them, through the real API.
+
+They behave as careful systems do: every request has a key, and is sent again under it, to another API process, until
+it is answered. What was answered 202 is what the verdict counts. The amount is bounded by the plan.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from threading import Condition, Thread
+from typing import Any
+
+import requests
+
+from tests.chaos.pipeline.answers import Accepted, AcceptedInput, Answers
+from tests.chaos.pipeline.kinds import Said, body
+from tests.chaos.pipeline.plan import Planned, Post
+from tests.tenants import TestTenant
+
+_SENDERS = 2
+"""Connections of each tenant."""
+_TIMEOUT = (2.0, 6.0)
+"""Seconds to connect, and to wait for an answer; then the outcome is unknown."""
+_AGAIN = 0.3
+_NOT_YET = 0.5
+_BUSY = (429, 500, 502, 503, 504)
+"""Answers after which a careful source comes again."""
+_PATHS = {
+    Said.COMMENT: "events",
+    Said.UPDATED: "events",
+    Said.CANCEL: "cancel",
+    Said.APPROVE: "approve",
+    Said.REJECT: "reject",
+    Said.COMPLETE: "steps/1/complete",
+}
+
+Attempt = Callable[[requests.Session, str], float | None]
+"""Sends a request to the API at this address: None when that is done, else how many seconds to wait for the next."""
+
+
+@dataclass(order=True)
+class _Task:
+    at: float
+    number: int
+    what: str = field(compare=False)
+    attempt: Attempt = field(compare=False)
+
+
+class Load:
+    """Everything that is sent in a round. `start`, then `finish` once the faults are over."""
+
+    def __init__(
+        self, posts: Sequence[Post], tenants: Sequence[TestTenant], urls: Sequence[str], answers: Answers
+    ) -> None:
+        self._posts = posts
+        self._tenants = tenants
+        self._urls = urls
+        self._answers = answers
+        self._newest: dict[int, str] = {}
+        self._stopping = False
+        self._desks = [_Desk() for _ in tenants]
+        self._threads = [
+            Thread(target=self._send, args=(desk, tenant), name=f"source-{tenant.tenant_id}-{sender}", daemon=True)
+            for desk, tenant in zip(self._desks, tenants, strict=True)
+            for sender in range(_SENDERS)
+        ]
+
+    def start(self) -> None:
+        """Begin to send."""
+        began = time.monotonic()
+        for post in self._posts:
+            self._desks[post.tenant].add(began + post.at, f"POST {post.key}", self._post(post))
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def left(self) -> list[str]:
+        """Requests that are not answered yet."""
+        return [what for desk in self._desks for what in desk.open]
+
+    def stop(self) -> None:
+        """Send nothing more; what was never answered is noted."""
+        self._answers.unanswered += self.left
+        self._stopping = True
+        for desk in self._desks:
+            desk.close()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _send(self, desk: _Desk, tenant: TestTenant) -> None:
+        """One sender: what is due next, to one API process after the other where one does not answer."""
+        with requests.Session() as session:
+            session.headers["X-API-KEY"] = tenant.key
+            url = next(urls := itertools.cycle(self._urls))
+            while (task := desk.next()) is not None:
+                try:
+                    wait = task.attempt(session, url)
+                except requests.RequestException:
+                    wait, url = _AGAIN, next(urls)
+                desk.done(task, wait)
+
+    def _post(self, post: Post) -> Attempt:
+        bodies = [body(one.kind, one.ref) for one in post.exceptions]
+        path, sent = ("/exceptions/batch", {"items": bodies}) if post.bulk else ("/exceptions", bodies[0])
+        left = [2 if post.twice else 1]
+
+        def attempt(session: requests.Session, url: str) -> float | None:
+            headers = {"Idempotency-Key": post.key}
+            response = session.post(url + path, json=sent, headers=headers, timeout=_TIMEOUT)
+            if response.status_code != 202:
+                return self._not_accepted(post.key, response)
+            left[0] -= 1
+            if left[0]:
+                return 0.0
+            self._taken_in(post, _ids(response.json(), post.bulk))
+            return None
+
+        return attempt
+
+    def _taken_in(self, post: Post, ids: Sequence[str]) -> None:
+        tenant = self._tenants[post.tenant].tenant_id
+        if len(ids) != len(post.exceptions):
+            self._answers.refuse(f"{post.key}: {len(ids)} of {len(post.exceptions)} items were taken")
+            return
+        now = time.time()
+        together = list(zip(ids, post.exceptions, strict=True))
+        self._answers.accept([Accepted(known, tenant, one.kind, one.ref, now) for known, one in together])
+        for known, one in together:
+            self._say_later(self._desks[post.tenant], known, one)
+        self._newest[post.tenant] = ids[-1]
+        if post.strange:
+            self._speak_of_another(post)
+
+    def _say_later(self, desk: _Desk, exception_id: str, one: Planned) -> None:
+        for place, later in enumerate(one.later):
+            key = f"{one.ref}-{place}"
+            attempt = self._say(exception_id, later.said, key)
+            desk.add(time.monotonic() + later.after, f"{later.said} {key} of {exception_id}", attempt)
+
+    def _say(self, exception_id: str, said: Said, key: str) -> Attempt:
+        def attempt(session: requests.Session, url: str) -> float | None:
+            address = f"{url}/exceptions/{exception_id}/{_PATHS[said]}"
+            headers = {"Idempotency-Key": key}
+            response = session.post(address, json=_words(said, key), headers=headers, timeout=_TIMEOUT)
+            if response.status_code == 202:
+                sequence = response.json()["sequence"]
+                self._answers.accept_input(AcceptedInput(exception_id, sequence, said, time.time()))
+                return None
+            if response.status_code == 409:
+                # There is nothing left to cancel; anything else is not asked for yet.
+                return None if said is Said.CANCEL else _NOT_YET
+            return self._not_accepted(f"{said} {key} of {exception_id}", response)
+
+        return attempt
+
+    def _speak_of_another(self, post: Post) -> None:
+        """A comment about the newest exception of the next tenant. Nobody may take it."""
+        other = self._newest.get((post.tenant + 1) % len(self._tenants))
+        if other is None:
+            return
+
+        def attempt(session: requests.Session, url: str) -> float | None:
+            words = _words(Said.COMMENT, f"{post.key} speaks of another's")
+            response = session.post(f"{url}/exceptions/{other}/events", json=words, timeout=_TIMEOUT)
+            return _AGAIN if response.status_code in _BUSY else None
+
+        self._desks[post.tenant].add(time.monotonic(), f"{post.key} about another's", attempt)
+
+    def _not_accepted(self, what: str, response: requests.Response) -> float | None:
+        if response.status_code in _BUSY:
+            return _AGAIN
+        self._answers.refuse(f"{what}: {response.status_code} {response.text[:300]}")
+        return None
+
+
+class _Desk:
+    """What one tenant's people and systems still have to send, in order of time."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+        self._waiting: list[_Task] = []
+        self._open: dict[int, str] = {}
+        self._closed = False
+        self._changed = Condition()
+
+    @property
+    def open(self) -> list[str]:
+        with self._changed:
+            return list(self._open.values())
+
+    def add(self, at: float, what: str, attempt: Attempt) -> None:
+        with self._changed:
+            task = _Task(at, next(self._numbers), what, attempt)
+            self._open[task.number] = what
+            heapq.heappush(self._waiting, task)
+            self._changed.notify()
+
+    def next(self) -> _Task | None:
+        """Wait for the next one that is due; None when closed."""
+        with self._changed:
+            while not self._closed:
+                if self._waiting and self._waiting[0].at <= time.monotonic():
+                    return heapq.heappop(self._waiting)
+                self._changed.wait(max(0.0, self._waiting[0].at - time.monotonic()) if self._waiting else None)
+            return None
+
+    def done(self, task: _Task, wait: float | None) -> None:
+        with self._changed:
+            if wait is None:
+                self._open.pop(task.number, None)
+            else:
+                task.at = time.monotonic() + wait
+                heapq.heappush(self._waiting, task)
+            self._changed.notify()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+def _ids(answer: Any, bulk: bool) -> list[str]:
+    if not bulk:
+        return [answer["exceptionId"]]
+    return [item["exceptionId"] for item in answer["items"] if "exceptionId" in item]
+
+
+def _words(said: Said, key: str) -> dict[str, Any]:
+    match said:
+        case Said.COMMENT:
+            return {"type": "comment", "data": {"text": f"about {key}"}}
+        case Said.UPDATED:
+            return {"type": "updated", "data": {"note": f"corrected by {key}"}}
+        case Said.CANCEL:
+            return {"reason": f"withdrawn by {key}"}
+        case Said.APPROVE | Said.REJECT:
+            return {"comment": f"looked at by {key}"}
+        case Said.COMPLETE:
+            return {"comment": f"done by {key}"}

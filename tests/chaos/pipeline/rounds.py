@@ -1,0 +1,172 @@
+"""One round: load comes in, faults strike and are mended, everything comes to rest, and the verdict is spoken."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import KafkaException
+from requests import RequestException
+from sqlalchemy import Engine
+
+from service.errors import InfrastructureUnavailableError
+from service.persistence.unit_of_work import unit_of_work
+from service.transport.errors import BrokerUnavailable
+from tests.chaos.pipeline import outside
+from tests.chaos.pipeline import statements as sql
+from tests.chaos.pipeline.answers import Answers
+from tests.chaos.pipeline.desks import open_desk
+from tests.chaos.pipeline.kinds import Kind, body
+from tests.chaos.pipeline.load import Load
+from tests.chaos.pipeline.plan import Round, Strike
+from tests.chaos.pipeline.recovery import Recovery, Struck, recovery
+from tests.chaos.pipeline.surroundings import Fault, World
+from tests.chaos.pipeline.verdict import QUIET_WITHIN, Quiet, Seen, Verdict, judge
+from tests.chaos.pipeline.watch import LedgerWatch
+
+_LOOK_EVERY = 0.25
+_AWAY = (InfrastructureUnavailableError, BrokerUnavailable, KafkaException, RequestException)
+_NOBODY_WAITS = (Kind.STRAIGHT, Kind.BATCH, Kind.INTERNAL)
+"""Kinds that go straight to their end: how long they take tells of a fault and of nothing else."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a round came to."""
+
+    round: Round
+    verdict: Verdict
+    seen: Seen
+    recoveries: tuple[Recovery, ...]
+    accepted: int
+    seconds: float
+    looks: int
+    """How often the ledger was looked at."""
+    struck: tuple[Struck, ...] = field(default=())
+
+
+class RoundRunner:
+    """Carries rounds out in one world, one after the other."""
+
+    def __init__(self, world: World, faults: Mapping[str, Fault], say: Callable[[str], None]) -> None:
+        self._world = world
+        self._faults = faults
+        self._say = say
+
+    def run(self, plan: Round, tenants: int) -> Outcome:
+        """The round and its verdict. The world is mended afterwards, whatever the verdict is."""
+        began = time.monotonic()
+        outside.forget_calls(self._world.tool_server_url)
+        desks = [open_desk(self._world.system, self._world.tool_server_url) for _ in range(tenants)]
+        names = [desk.tenant_id for desk in desks]
+        answers = Answers()
+        load = Load(plan.posts, desks, self._world.api_urls, answers)
+        with LedgerWatch(self._world.system, names) as watch:
+            load.start()
+            struck = self._strike(plan, time.monotonic())
+            last = time.monotonic()
+            until = time.time()
+            quiet = _settled(self._world, names, load, last)
+            load.stop()
+        seen = Seen(
+            tenants=names,
+            answers=answers,
+            calls=_patiently(lambda: outside.calls(self._world.tool_server_url, names)),
+            records=_patiently(lambda: outside.dead_letter_records(self._world.kafka, names)),
+            unbalanced=watch.unbalanced,
+            quiet=quiet,
+        )
+        return Outcome(
+            round=plan,
+            verdict=judge(self._world.system, seen),
+            seen=seen,
+            recoveries=tuple(_recoveries(self._world.system, names, struck, until)),
+            accepted=len(answers.accepted),
+            seconds=round(time.monotonic() - began, 1),
+            looks=watch.looks,
+            struck=tuple(struck),
+        )
+
+    def _strike(self, plan: Round, start: float) -> list[Struck]:
+        """Let each fault of the plan happen at its time; return when the last is mended and the load is all posted."""
+        struck = []
+        for strike in plan.strikes:
+            _wait_until(start + strike.at)
+            with self._in_force(strike) as when:
+                _wait_until(time.monotonic() + strike.lasts)
+            struck.append(Struck(strike.fault, when, time.time()))
+        _wait_until(start + max((post.at for post in plan.posts), default=0.0))
+        return struck
+
+    @contextmanager
+    def _in_force(self, strike: Strike) -> Iterator[float]:
+        fault = self._faults.get(strike.fault)
+        when = time.time()
+        if fault is None:
+            # Poison is in the load.
+            yield when
+            return
+        self._say(f"  {strike.fault} strikes")
+        try:
+            fault.strike(self._world, random.Random(strike.seed))
+            yield when
+        finally:
+            fault.mend(self._world)
+            self._say(f"  {strike.fault} mended after {time.time() - when:.1f} s")
+
+
+def _settled(world: World, tenants: list[str], load: Load, last: float) -> Quiet:
+    """Wait until nothing is left to do, or the time for it is over; `last` is when the last fault was mended."""
+    left: dict[str, Any] = {}
+    while time.monotonic() < last + QUIET_WITHIN:
+        try:
+            left = _left(world, tenants)
+        except _AWAY as error:
+            left = {"away": str(error)}
+        if not left and not load.left:
+            return Quiet(round(time.monotonic() - last, 2))
+        time.sleep(_LOOK_EVERY)
+    lag = {name.removeprefix("lag of "): count for name, count in left.items() if name.startswith("lag of ")}
+    return Quiet(None, lag, left.get("unpublished", 0))
+
+
+def _left(world: World, tenants: list[str]) -> dict[str, Any]:
+    """What is not at rest; empty when all is. Asks the dear things only when the cheap ones say nothing."""
+    with unit_of_work(world.system) as transaction:
+        if busy := len(transaction.rows(sql.UNDER_WAY, {"tenants": tenants})):
+            return {"under way": busy}
+        if rows := len(transaction.rows(sql.LEFT_IN_OUTBOX, {"tenants": tenants})):
+            return {"outbox": rows}
+    if unpublished := outside.unpublished(world.system):
+        return {"unpublished": unpublished}
+    return {f"lag of {queue}": lag for queue, lag in outside.lag(world.kafka, world.environment).items()}
+
+
+def _recoveries(system: Engine, tenants: list[str], struck: list[Struck], until: float) -> Iterator[Recovery]:
+    types = [body(kind, "")["exceptionType"] for kind in _NOBODY_WAITS]
+    with unit_of_work(system) as transaction:
+        resolved = [row.at for row in transaction.rows(sql.RESOLVED_AT, {"tenants": tenants})]
+        rows = transaction.rows(sql.TO_REST, {"tenants": tenants, "types": types})
+    rests = [(row.accepted, row.rested) for row in rows if row.rested is not None]
+    for one in struck:
+        yield recovery(one, resolved, rests, until)
+
+
+def _patiently(ask: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Ask again for a while: what was mended may still be coming up."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return ask()
+        except _AWAY:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1.0)
+
+
+def _wait_until(moment: float) -> None:
+    time.sleep(max(0.0, moment - time.monotonic()))
