@@ -80,9 +80,11 @@ class RoundRunner:
             unbalanced=watch.unbalanced,
             quiet=quiet,
         )
+        with unit_of_work(self._world.system) as transaction:
+            verdict = judge(transaction, seen)
         return Outcome(
             round=plan,
-            verdict=judge(self._world.system, seen),
+            verdict=verdict,
             seen=seen,
             recoveries=tuple(_recoveries(self._world.system, names, struck, until)),
             accepted=len(answers.accepted),

@@ -21,6 +21,8 @@ from tests.chaos.pipeline.surroundings import Fault
 from tests.fleet import Fleet, FleetProcess
 from tests.integration.conftest import Product, running_product, services_apart
 
+POISONED = "tests.chaos.poisoned_worker"
+"""The product's worker, which exceptions with `poison` in their payload take down."""
 _FROZEN_SECONDS = 8.0
 """Longer than a consumer's session: the others take over, and what wakes up is a zombie."""
 _KINDS = ("api", "dispatcher", "relay", "worker", "beat")
@@ -64,7 +66,9 @@ def small_world(logs: Path) -> Iterator[SmallWorld]:
     """Started, and gone afterwards."""
     with services_apart("chaos") as apart:
         own = {"SENTINAI_RECONCILE_AFTER_SECONDS": "10"}
-        with running_product(apart.settings, apart.tool_server_url, logs, **apart.environment, **own) as product:
+        with running_product(
+            apart.settings, apart.tool_server_url, logs, worker_app=POISONED, **apart.environment, **own
+        ) as product:
             yield SmallWorld(product, {**apart.environment, **own})
 
 

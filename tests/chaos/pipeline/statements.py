@@ -25,7 +25,7 @@ WITH told AS (
 
 _WORK = f"""{_LIVES}, work AS (
     SELECT *, lag(sequence) OVER w AS sequence_before, lag(stage) OVER w AS stage_before,
-           lag(life) OVER w AS life_before, lag(type) OVER w AS type_before
+           lag(life) OVER w AS life_before, lag(type) OVER w AS type_before, lag(data) OVER w AS data_before
       FROM told WHERE type NOT IN ({_ACCEPTANCES})
     WINDOW w AS (PARTITION BY exception_id ORDER BY position)
 )
@@ -87,14 +87,16 @@ SELECT exception_id, position, sequence, stage, type, sequence_before, stage_bef
     OR (sequence = sequence_before AND life = life_before AND stage < stage_before)
 """
 
-_ENDINGS = (
-    "'ExceptionResolved', 'ExceptionEscalated', 'ExceptionCancelled', 'CommentAdded', 'ApprovalRequested', "
-    "'StepExecutionRequested', 'StepCompleted', 'ToolExecutionFailed', 'PolicyEvaluationCompleted'"
-)
+_ENDED = """
+    type_before IN ('ExceptionResolved', 'ExceptionEscalated', 'ExceptionCancelled', 'ApprovalRequested')
+    OR (type_before = 'CommentAdded' AND stage_before = 0)
+    OR (type_before = 'StepExecutionRequested' AND data_before ->> 'kind' IN ('manual', 'wait'))
+    OR (type_before = 'ToolExecutionFailed' AND data_before ->> 'effect' = 'unknown')
+"""
 """What the work of an input may end with: an end, or that somebody is asked."""
 
 BEFORE_ITS_TURN = f"""{_WORK}, turns AS (
-    SELECT exception_id, position, sequence, sequence_before, type_before FROM work WHERE sequence > sequence_before
+    SELECT * FROM work WHERE sequence > sequence_before
 ), skipped AS (
     SELECT s.exception_id, s.sequence FROM exceptions e
       JOIN LATERAL generate_series(1, e.sequence - 1) AS n(sequence) ON true
@@ -105,7 +107,7 @@ BEFORE_ITS_TURN = f"""{_WORK}, turns AS (
                         WHERE d.exception_id = e.exception_id AND d.sequence = n.sequence AND d.type = 'Discarded')
 )
 SELECT exception_id, sequence, 'its predecessor ended with ' || type_before AS because FROM turns t
- WHERE type_before NOT IN ({_ENDINGS})
+ WHERE NOT ({_ENDED})
    AND NOT EXISTS (SELECT FROM told d WHERE d.exception_id = t.exception_id AND d.sequence = t.sequence_before
                                         AND d.type = 'Discarded')
  UNION ALL
@@ -158,14 +160,22 @@ WITH records AS MATERIALIZED (
 )
 """
 
-TABLE_WITHOUT_RECORD = f"""{_RECORDS}
-SELECT d.exception_id, d.position, 'is in the table and not on the topic' AS because FROM dead_letters d
- WHERE d.tenant_id = ANY(%(tenants)s)
-   AND NOT EXISTS (SELECT FROM records r WHERE r.exception = d.exception_id AND r.position = d.position)
+TABLE_AND_TOPIC_DISAGREE = f"""{_RECORDS}, told AS MATERIALIZED (
+    SELECT exception_id, sequence, position FROM events WHERE tenant_id = ANY(%(tenants)s) AND type = 'DeadLettered'
+), kept AS MATERIALIZED (
+    SELECT exception_id, sequence, position FROM dead_letters WHERE tenant_id = ANY(%(tenants)s)
+)
+SELECT t.exception_id, t.position, 'is in the log and not on the topic' AS because FROM told t
+ WHERE NOT EXISTS (SELECT FROM records r WHERE r.exception = t.exception_id AND r.position = t.position)
  UNION ALL
 SELECT r.exception, r.position, 'is on the topic and not in the log' FROM records r
- WHERE NOT EXISTS (SELECT FROM events v WHERE v.exception_id = r.exception AND v.position = r.position
-                                          AND v.type = 'DeadLettered')
+ WHERE NOT EXISTS (SELECT FROM told t WHERE t.exception_id = r.exception AND t.position = r.position)
+ UNION ALL
+SELECT t.exception_id, t.position, 'is in the log and not in the table' FROM told t
+ WHERE NOT EXISTS (SELECT FROM kept k WHERE k.exception_id = t.exception_id AND k.sequence = t.sequence)
+ UNION ALL
+SELECT k.exception_id, k.position, 'is in the table and not in the log' FROM kept k
+ WHERE NOT EXISTS (SELECT FROM told t WHERE t.exception_id = k.exception_id AND t.position = k.position)
 """
 
 LEFT_IN_OUTBOX = """

@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Engine
-
-from service.persistence.unit_of_work import Transaction, as_json, unit_of_work
+from service.persistence.unit_of_work import Transaction, as_json
 from tests.chaos.pipeline import statements as sql
 from tests.chaos.pipeline.answers import Answers
 
@@ -95,7 +93,7 @@ _ROWS: Mapping[Invariant, Mapping[str, str]] = {
     },
     Invariant.L5: {
         "not what was put in": sql.DEAD_LETTERS_OFF,
-        "table and topic disagree": sql.TABLE_WITHOUT_RECORD,
+        "table and topic disagree": sql.TABLE_AND_TOPIC_DISAGREE,
     },
     Invariant.L6: {"left in the outbox": sql.LEFT_IN_OUTBOX},
     Invariant.L7: {
@@ -109,10 +107,9 @@ _ROWS: Mapping[Invariant, Mapping[str, str]] = {
 }
 
 
-def judge(system: Engine, seen: Seen) -> Verdict:
-    """What broke which invariant. `system` sees every tenant."""
-    with unit_of_work(system) as transaction:
-        found = {invariant: _breaches(transaction, named, seen) for invariant, named in _ROWS.items()}
+def judge(transaction: Transaction, seen: Seen) -> Verdict:
+    """What broke which invariant. The transaction sees every tenant."""
+    found = {invariant: _breaches(transaction, named, seen) for invariant, named in _ROWS.items()}
     found[Invariant.L1] += [Breach("an answer that no source may get", {"answer": one}) for one in seen.answers.refused]
     found[Invariant.L6] += _unrest(seen)
     found[Invariant.L8] += [Breach("not balanced", one) for one in seen.unbalanced[:_MOST]]
