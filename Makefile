@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 # Two `make` at once must not install into one .venv; where there is no flock, start them one after the other.
 LOCK := $(if $(shell command -v flock),flock .stack/install.lock,)
 
-.PHONY: help install run test test-unit lint types bench bench-transport chaos-transport chaos-effects mutations peer-suites clean
+.PHONY: help install run test test-unit lint types bench bench-transport chaos chaos-transport chaos-effects mutations peer-suites clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make types      check types"
 	@echo "make bench      measure throughput and latency"
 	@echo "make bench-transport  compare the Kafka transport with Celery on Redis and kombu's own"
+	@echo "make chaos      meet every fault of the pipeline with 20 seeds (long; goes on where it was interrupted)"
 	@echo "make chaos-transport  kill consumers and brokers under 100,000 messages and judge by what was worked"
 	@echo "make chaos-effects  kill workers at every moment of 200 tool calls and judge the effect ledger"
 	@echo "make mutations  take guards out one at a time and see their tests fail"
@@ -59,6 +60,9 @@ peer-suites: install
 
 bench: install
 	@$(BIN)/sentinai bench $(BENCH_ARGS)
+
+chaos: install
+	@$(BIN)/sentinai chaos all --seeds 20 $(CHAOS_ARGS)
 
 chaos-transport: install
 	@$(BIN)/python -m tests.chaos.transport $(CHAOS_ARGS)

@@ -24,6 +24,7 @@ COMMANDS = {
     "ledger": "Print the conservation ledger.",
     "transport": "Look at the queues in Kafka, and operate them.",
     "bench": "Measure throughput and latency.",
+    "chaos": "Break a product of its own by a seed, and judge it.",
 }
 """Name and one line of every sub-command, so that --help imports none of them."""
 

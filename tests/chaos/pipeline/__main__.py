@@ -1,11 +1,12 @@
-"""`python -m tests.chaos.pipeline`: breaks the running product by a seed, under load, and judges it by its books.
+"""`sentinai chaos`, as `python -m tests.chaos.pipeline`: breaks a running product by a seed, under load, and judges it.
 
-What `sentinai chaos` runs. Exit codes: 0 every invariant held; 1 some did not; 2 a round could not be carried out.
+Exit codes: 0 every invariant held; 1 some did not; 2 a round could not be carried out.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import sys
@@ -45,9 +46,23 @@ _json = click.option("--json", "as_json", is_flag=True, help="JSON on stdout ins
 _keep = click.option("--keep", is_flag=True, help="Keep the evidence of good rounds as well.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+_EXAMPLES = """
+\b
+Examples:
+  sentinai chaos faults                                        what can strike
+  sentinai chaos run --rounds 6                                a seed of its own choice, which it tells
+  sentinai chaos run --seed 7 --rounds 10 --faults kill-worker,kill-broker
+  sentinai chaos run --seed 7 --round 4 --keep                 one round again, its evidence kept
+  sentinai chaos replay /tmp/chaos-7-x1/round-7-4              the round of a folder of evidence
+  sentinai chaos all --seeds 20 --results chaos.jsonl          every fault; goes on where it was interrupted
+\b
+Exit code: 0 every invariant held; 1 some did not; 2 a round could not be carried out.
+"""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXAMPLES)
 def main() -> None:
-    """Break the running product by a seed, under load, and judge it by its books."""
+    """Break a product of its own by a seed, under load, and judge it by its books."""
     # However it is told to end, processes and services go with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
@@ -93,7 +108,7 @@ def run(
 @click.option(
     "--results",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("chaos-results.jsonl"),
+    default=Path("chaos-results/rounds.jsonl"),
     show_default=True,
     help="What was run already is not run again; evidence goes beside it.",
 )
@@ -157,6 +172,9 @@ def list_faults(profile_name: str, as_json: bool) -> None:
 
 def _carry_out(campaign: Campaign, plans: Iterable[Round], as_json: bool, kept: Results | None = None) -> None:
     """Run, print what came of it, and exit accordingly."""
+    # Whatever the services say while they start goes to stderr: stdout is for the result alone.
+    stdout = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     lines: list[Line] = kept.lines() if kept else []
     stopped = False
     try:
@@ -170,7 +188,7 @@ def _carry_out(campaign: Campaign, plans: Iterable[Round], as_json: bool, kept: 
     except (SentinaiError, AssertionError, OSError) as error:
         _say(f"a round could not be carried out: {type(error).__name__}: {error}")
         stopped = True
-    click.echo(json.dumps(as_document(lines), indent=2) if as_json else table(lines))
+    print(json.dumps(as_document(lines), indent=2) if as_json else table(lines), file=stdout, flush=True)
     red = sorted({name for line in lines for name in line.red})
     if red:
         _say(f"red: {', '.join(red)}")
@@ -198,4 +216,4 @@ def _say(what: str) -> None:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m tests.chaos.pipeline")
+    main(prog_name="sentinai chaos")

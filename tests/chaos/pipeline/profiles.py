@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -45,16 +46,15 @@ class Worlds:
     def __init__(self, profile: Profile, logs: Path) -> None:
         self._profile = profile
         self._logs = logs
-        self._number = 0
         self._open: AbstractContextManager[World] | None = None
         self._world: World | None = None
 
     def current(self) -> World:
         """The world of now; started if there is none."""
         if self._world is None:
-            self._number += 1
-            logs = self._logs / f"world-{self._number}"
-            logs.mkdir(parents=True)
+            # A campaign that goes on finds the folders of the worlds before.
+            self._logs.mkdir(parents=True, exist_ok=True)
+            logs = Path(tempfile.mkdtemp(prefix="world-", dir=self._logs))
             self._open = self._profile.open(logs)
             self._world = self._open.__enter__()
         return self._world
