@@ -11,7 +11,8 @@ from service.persistence.models import TENANT_TABLES
 
 _ACCEPTANCES = (
     "'ExceptionUpdated', 'ApprovalGranted', 'ApprovalRejected', 'StepCompletionRequested', 'DuplicateIgnored', "
-    "'PayloadRead', 'ExceptionIngested', 'Redriven', 'Discarded', 'SLAImminent', 'SLAExpired', 'FeedbackCaptured'"
+    "'PayloadRead', 'ExceptionIngested', 'Redriven', 'Discarded', 'Reconciled', "
+    "'SLAImminent', 'SLAExpired', 'FeedbackCaptured'"
 )
 """Events that tell of something that came in, whatever is being worked at that moment."""
 
