@@ -9,6 +9,7 @@ from tests.mutations import (
     dispatch,
     engine,
     guard,
+    invariants,
     life,
     notifications,
     packs,
@@ -34,6 +35,7 @@ AREAS: Mapping[str, tuple[Mutation, ...]] = {
     "slow_tools": slow_tools.MUTATIONS,
     "transport": transport.MUTATIONS,
     "consuming": consuming.MUTATIONS,
+    "invariants": invariants.MUTATIONS,
     "upkeep": upkeep.MUTATIONS,
 }
 

@@ -26,14 +26,19 @@ from tests.stack_fixture import services
 @click.argument("words", nargs=-1)
 @click.option("--area", "areas", type=click.Choice(list(AREAS)), multiple=True, help="Only these; all by default.")
 @click.option("--without-services", is_flag=True, help="Only those whose tests need no services.")
+@click.option("--without-rounds", is_flag=True, help="Not those that a chaos round must notice.")
 @click.option("--output", is_flag=True, help="Show what pytest said of those that were not noticed.")
-def main(words: tuple[str, ...], areas: tuple[str, ...], without_services: bool, output: bool) -> None:
+def main(
+    words: tuple[str, ...], areas: tuple[str, ...], without_services: bool, without_rounds: bool, output: bool
+) -> None:
     """Run what was asked for; exit with 1 when something was not noticed."""
     chosen = [
         mutation
         for area in areas or AREAS
         for mutation in AREAS[area]
-        if " ".join(words) in mutation.promise and not (without_services and mutation.needs_services)
+        if " ".join(words) in mutation.promise
+        and not (without_services and (mutation.needs_services or mutation.round))
+        and not (without_rounds and mutation.round)
     ]
     counted: Counter[Verdict] = Counter()
     with _services_for(chosen) as named, tempfile.TemporaryDirectory() as folder:

@@ -6,6 +6,29 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Change:
+    """Words of a file that become others."""
+
+    file: str
+    old: str
+    """Stands exactly once in the file."""
+    new: str
+
+
+@dataclass(frozen=True)
+class ChaosRound:
+    """A round of `sentinai chaos run` that must turn red, and how."""
+
+    faults: str
+    """What strikes, by comma; empty: nothing has to break for it to show."""
+    red: str
+    """Every invariant that must turn red, and no other: `L2` or `L2, L3`."""
+    seed: int = 1
+    patience: int = 40
+    """Seconds within which everything is at rest: less than is promised, for this machine has nothing else to do."""
+
+
+@dataclass(frozen=True)
 class Mutation:
     """A guard taken out: which words of which file become which, and the tests that must notice."""
 
@@ -15,14 +38,23 @@ class Mutation:
     """Stands exactly once in the file."""
     new: str
     tests: str
-    """A file or folder of tests, or one test of a file, as pytest names it."""
+    """A file or folder of tests, or one test of a file, as pytest names it. With `round` only the code it is about."""
+    also: tuple[Change, ...] = ()
+    """Further guards that have to go with it: where two catch the same, one alone is not missed."""
+    round: ChaosRound | None = None
+    """What must notice instead of pytest. Takes minutes."""
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """Everything that is taken out."""
+        return (Change(self.file, self.old, self.new), *self.also)
 
     @property
     def needs_services(self) -> bool:
-        """Whether its tests need PostgreSQL, Kafka or Redis."""
-        return not self.tests.startswith("tests/unit/")
+        """Whether its tests need PostgreSQL, Kafka or Redis to be there. A round brings its own."""
+        return self.round is None and not self.tests.startswith("tests/unit/")
 
     @property
     def needs_own_services(self) -> bool:
         """Whether they need a database that no other run has migrated."""
-        return self.file.startswith("migrations/")
+        return self.round is not None or self.file.startswith("migrations/")

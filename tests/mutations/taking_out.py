@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 
-from tests.mutations.mutation import Mutation
+from tests.mutations.mutation import ChaosRound, Mutation
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -18,9 +18,11 @@ _LEFT_OUT = (".git", ".venv", ".stack", "*.egg-info", "__pycache__", ".*_cache",
 
 
 class Verdict(Enum):
-    """What became of a mutation. Pytest's exit codes beyond 1 say that no test was run to its end."""
+    """What became of a mutation. Exit codes beyond 1 say that no test or round was run to its end."""
 
     NOTICED = "noticed"
+    ELSEWHERE = "NOTICED ELSEWHERE"
+    """A round turned red, but not for the invariants it should have."""
     SURVIVED = "SURVIVED"
     NOT_RUN = "NOT RUN"
 
@@ -29,15 +31,28 @@ def take_out(mutation: Mutation, tree: Path, services: Mapping[str, str]) -> tup
     """What the tests say of a tree without the guard, and pytest's output. `services`: the variables that name them."""
     shutil.rmtree(tree, ignore_errors=True)
     shutil.copytree(PROJECT, tree, ignore=shutil.ignore_patterns(*_LEFT_OUT))
-    file = tree / mutation.file
-    text = file.read_text("utf-8")
-    found = text.count(mutation.old)
-    assert found == 1, f"{mutation.file} says {mutation.old!r} {found} times; correct the list"
-    file.write_text(text.replace(mutation.old, mutation.new), "utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", mutation.tests]
+    for change in mutation.changes:
+        file = tree / change.file
+        text = file.read_text("utf-8")
+        found = text.count(change.old)
+        assert found == 1, f"{change.file} says {change.old!r} {found} times; correct the list"
+        file.write_text(text.replace(change.old, change.new), "utf-8")
+    command = _round(mutation.round) if mutation.round else _tests(mutation.tests)
     inherited = {name: value for name, value in os.environ.items() if name not in services}
     given = {} if mutation.needs_own_services else services
     environment = {**inherited, **given, "PYTHONPATH": str(tree)}
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
     verdict = {0: Verdict.SURVIVED, 1: Verdict.NOTICED}.get(done.returncode, Verdict.NOT_RUN)
+    if verdict is Verdict.NOTICED and mutation.round and f"red: {mutation.round.red}\n" not in done.stderr:
+        verdict = Verdict.ELSEWHERE
     return verdict, done.stdout + done.stderr
+
+
+def _tests(tests: str) -> list[str]:
+    return [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", tests]
+
+
+def _round(wanted: ChaosRound) -> list[str]:
+    which = ["--faults", wanted.faults] if wanted.faults else ["--calm"]
+    command = [sys.executable, "-m", "tests.chaos.pipeline", "run", "--profile", "small", *which]
+    return [*command, "--seed", str(wanted.seed), "--patience", str(wanted.patience)]

@@ -23,6 +23,7 @@ from tests.chaos.pipeline.evidence import planned, scale_of
 from tests.chaos.pipeline.plan import Round, Scale, exact_round, round_of
 from tests.chaos.pipeline.profiles import PROFILES, Profile
 from tests.chaos.pipeline.report import Line, as_document, table
+from tests.chaos.pipeline.rounds import QUIET_WITHIN
 
 _RED = 1
 _NOT_RUN = 2
@@ -41,6 +42,13 @@ _exceptions = click.option(
 )
 _seconds = click.option(
     "--seconds", default=_SCALE.seconds, show_default=True, type=click.FloatRange(2, 300), help="They come in within."
+)
+_patience = click.option(
+    "--patience",
+    default=QUIET_WITHIN,
+    show_default=True,
+    type=click.FloatRange(1, 600),
+    help="Seconds after the last fault within which everything is at rest.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="JSON on stdout instead of the table.")
 _keep = click.option("--keep", is_flag=True, help="Keep the evidence of good rounds as well.")
@@ -76,6 +84,7 @@ def main() -> None:
 @_profile
 @_exceptions
 @_seconds
+@_patience
 @_keep
 @_json
 def run(
@@ -87,6 +96,7 @@ def run(
     profile_name: str,
     exceptions: int,
     seconds: float,
+    patience: float,
     keep: bool,
     as_json: bool,
 ) -> None:
@@ -97,7 +107,7 @@ def run(
     scale = Scale(exceptions, seconds)
     numbers = [number] if number else range(1, rounds + 1)
     plans = [round_of(chosen, one, names, scale) if names else exact_round(chosen, one, [], scale) for one in numbers]
-    _carry_out(Campaign(profile, scale, _folder(chosen), _say, keep), plans, as_json)
+    _carry_out(Campaign(profile, scale, _folder(chosen), _say, keep, patience), plans, as_json)
 
 
 @main.command("all")
@@ -115,6 +125,7 @@ def run(
 @_profile
 @_exceptions
 @_seconds
+@_patience
 @_json
 def run_all(
     seeds: int,
@@ -125,6 +136,7 @@ def run_all(
     profile_name: str,
     exceptions: int,
     seconds: float,
+    patience: float,
     as_json: bool,
 ) -> None:
     """Meet every fault with many seeds, one fault a round. Goes on where it was interrupted."""
@@ -140,7 +152,7 @@ def run_all(
         if (seed, (name,)) not in done
     ]
     _say(f"{len(plans)} rounds to run, {len(done)} done before; results in {results}")
-    campaign = Campaign(profile, scale, results.with_suffix(""), _say)
+    campaign = Campaign(profile, scale, results.with_suffix(""), _say, patience=patience)
     _carry_out(campaign, until(plans, hours * 3600), as_json, kept)
 
 

@@ -12,7 +12,8 @@ from tests.chaos.pipeline.evidence import keep
 from tests.chaos.pipeline.plan import Round, Scale
 from tests.chaos.pipeline.profiles import Profile, Worlds, worlds
 from tests.chaos.pipeline.report import Line, as_document, from_document, told
-from tests.chaos.pipeline.rounds import Outcome, RoundRunner
+from tests.chaos.pipeline.rounds import QUIET_WITHIN, Outcome, RoundRunner
+from tests.chaos.pipeline.surroundings import World
 
 Say = Callable[[str], None]
 
@@ -27,6 +28,8 @@ class Campaign:
     say: Say
     keep_all: bool = False
     """Keep the evidence of good rounds as well."""
+    patience: float = QUIET_WITHIN
+    """Seconds after the last fault within which everything is at rest."""
 
     def run(self, plans: Iterable[Round]) -> Iterator[Line]:
         """Each round, as it ends. A round that could not be carried out raises what stopped it."""
@@ -40,7 +43,7 @@ class Campaign:
     def _one(self, opened: Worlds, plan: Round) -> Line:
         world = opened.current()
         try:
-            outcome = RoundRunner(world, self.profile.faults(), self.say).run(plan, self.scale.tenants)
+            outcome = self._runner(world).run(plan, self.scale.tenants)
             evidence = self._kept(outcome, opened)
         except BaseException:
             # What the world is in nobody knows.
@@ -49,6 +52,9 @@ class Campaign:
         if outcome.verdict:
             opened.abandon()
         return Line.of(outcome, evidence)
+
+    def _runner(self, world: World) -> RoundRunner:
+        return RoundRunner(world, self.profile.faults(), self.say, self.patience)
 
     def _kept(self, outcome: Outcome, opened: Worlds) -> str | None:
         if not outcome.verdict and not self.keep_all:

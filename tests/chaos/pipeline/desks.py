@@ -15,14 +15,14 @@ from tests.chaos.pipeline.kinds import DOMAIN, domain_pack, tenant_pack
 from tests.tenants import TestTenant
 
 
-def open_desk(system: Engine, tool_server_url: str) -> TestTenant:
+def open_desk(system: Engine) -> TestTenant:
     """A tenant with the packs of the load. Its key's name is its own, so that an input tells whose key it came with."""
     tenant_id, key = f"chaos-{uuid4().hex[:12]}", key_of(secrets.token_bytes(32))
     with unit_of_work(system) as transaction:
         create_tenant(transaction, tenant_id, "a desk under fire")
         create_key(transaction, tenant_id, "admin", f"desk of {tenant_id}", key=key, key_id=uuid4())
         for kind, name, document in (
-            (PackKind.DOMAIN, DOMAIN, domain_pack(tool_server_url)),
+            (PackKind.DOMAIN, DOMAIN, domain_pack()),
             (PackKind.TENANT, TENANT_PACK, tenant_pack(tenant_id)),
         ):
             stored = put_pack(transaction, tenant_id, kind, name, document, by="chaos")

@@ -74,7 +74,7 @@ _TOOLS = {
 }
 _SIMULATED: dict[Kind, dict[str, Any]] = {
     Kind.SLOW: {"delaySeconds": 1.5, "idempotent": True},
-    Kind.ONCE: {"delaySeconds": 0.1},
+    Kind.ONCE: {"delaySeconds": 0.8},
     Kind.TRANSIENT: {"failTimes": 2, "idempotent": True},
     Kind.PERMANENT: {"status": 422},
 }
@@ -109,18 +109,18 @@ def resting(kind: Kind, said: Collection[Said]) -> frozenset[str]:
     return frozenset({"RESOLVED"})
 
 
-def domain_pack(tool_server_url: str) -> dict[str, Any]:
+def domain_pack() -> dict[str, Any]:
     """The types, tools and playbooks of the load."""
     return {
         "domainName": DOMAIN,
         "exceptionTypes": {_type_of(kind): {"description": f"the kind {kind}"} for kind in Kind},
         "severityRules": [{"condition": f"exceptionType == '{_type_of(Kind.APPROVAL)}'", "severity": "CRITICAL"}],
         "tools": {
-            "repair": _tool(f"{tool_server_url}/tools/repair"),
-            "allocate": _tool(f"{tool_server_url}/tools/allocate")
-            | {"batchEndpoint": f"{tool_server_url}/tools/allocate/batch"},
-            "book": _tool(f"{tool_server_url}/tools/book", idempotent=False),
-            "drill": _tool(f"{tool_server_url}/tools/drill"),
+            "repair": _tool("${toolServerUrl}/tools/repair"),
+            "allocate": _tool("${toolServerUrl}/tools/allocate")
+            | {"batchEndpoint": "${toolServerUrl}/tools/allocate/batch"},
+            "book": _tool("${toolServerUrl}/tools/book", idempotent=False),
+            "drill": _tool("${toolServerUrl}/tools/drill"),
         },
         "playbooks": [{"exceptionType": _type_of(kind), "steps": _steps(kind)} for kind in Kind],
     }

@@ -25,9 +25,10 @@ from tests.chaos.pipeline.load import Load
 from tests.chaos.pipeline.plan import Round, Strike
 from tests.chaos.pipeline.recovery import Recovery, Struck, recovery
 from tests.chaos.pipeline.surroundings import Fault, World
-from tests.chaos.pipeline.verdict import QUIET_WITHIN, Quiet, Seen, Verdict, judge
+from tests.chaos.pipeline.verdict import Quiet, Seen, Verdict, judge
 from tests.chaos.pipeline.watch import LedgerWatch
 
+QUIET_WITHIN = 120.0
 _LOOK_EVERY = 0.25
 _AWAY = (InfrastructureUnavailableError, BrokerUnavailable, KafkaException, RequestException)
 _NOBODY_WAITS = (Kind.STRAIGHT, Kind.BATCH, Kind.INTERNAL)
@@ -52,8 +53,12 @@ class Outcome:
 class RoundRunner:
     """Carries rounds out in one world, one after the other."""
 
-    def __init__(self, world: World, faults: Mapping[str, Fault], say: Callable[[str], None]) -> None:
+    def __init__(
+        self, world: World, faults: Mapping[str, Fault], say: Callable[[str], None], patience: float = QUIET_WITHIN
+    ) -> None:
+        """`patience`: seconds after the last fault within which everything is at rest."""
         self._world = world
+        self._patience = patience
         self._faults = faults
         self._say = say
 
@@ -61,7 +66,7 @@ class RoundRunner:
         """The round and its verdict. The world is mended afterwards, whatever the verdict is."""
         began = time.monotonic()
         outside.forget_calls(self._world.tool_server_url)
-        desks = [open_desk(self._world.system, self._world.tool_server_url) for _ in range(tenants)]
+        desks = [open_desk(self._world.system) for _ in range(tenants)]
         names = [desk.tenant_id for desk in desks]
         answers = Answers()
         load = Load(plan.posts, desks, self._world.api_urls, answers)
@@ -70,7 +75,7 @@ class RoundRunner:
             struck = self._strike(plan, time.monotonic())
             last = time.monotonic()
             until = time.time()
-            quiet = _settled(self._world, names, load, last)
+            quiet = _settled(self._world, names, load, last + self._patience)
             load.stop()
         seen = Seen(
             tenants=names,
@@ -121,30 +126,36 @@ class RoundRunner:
             self._say(f"  {strike.fault} mended after {time.time() - when:.1f} s")
 
 
-def _settled(world: World, tenants: list[str], load: Load, last: float) -> Quiet:
-    """Wait until nothing is left to do, or the time for it is over; `last` is when the last fault was mended."""
-    left: dict[str, Any] = {}
-    while time.monotonic() < last + QUIET_WITHIN:
+def _settled(world: World, tenants: list[str], load: Load, deadline: float) -> Quiet:
+    """Wait until nothing is left to do, or the time for it is over."""
+    began = time.monotonic()
+    while True:
+        late = time.monotonic() > deadline
         try:
+            # Kafka is dear to ask, and says little while work goes on.
             left = _left(world, tenants)
+            left |= {} if left and not late else _lag(world)
         except _AWAY as error:
             left = {"away": str(error)}
         if not left and not load.left:
-            return Quiet(round(time.monotonic() - last, 2))
+            return Quiet(round(time.monotonic() - began, 2))
+        if late:
+            return Quiet(None, left)
         time.sleep(_LOOK_EVERY)
-    lag = {name.removeprefix("lag of "): count for name, count in left.items() if name.startswith("lag of ")}
-    return Quiet(None, lag, left.get("unpublished", 0))
 
 
 def _left(world: World, tenants: list[str]) -> dict[str, Any]:
-    """What is not at rest; empty when all is. Asks the dear things only when the cheap ones say nothing."""
+    """What is not at rest by the database's account; empty when all is."""
     with unit_of_work(world.system) as transaction:
-        if busy := len(transaction.rows(sql.UNDER_WAY, {"tenants": tenants})):
-            return {"under way": busy}
-        if rows := len(transaction.rows(sql.LEFT_IN_OUTBOX, {"tenants": tenants})):
-            return {"outbox": rows}
-    if unpublished := outside.unpublished(world.system):
-        return {"unpublished": unpublished}
+        left: dict[str, Any] = {
+            "under way": len(transaction.rows(sql.UNDER_WAY, {"tenants": tenants})),
+            "outbox": len(transaction.rows(sql.LEFT_IN_OUTBOX, {"tenants": tenants})),
+        }
+    left["unpublished"] = outside.unpublished(world.system)
+    return {what: count for what, count in left.items() if count}
+
+
+def _lag(world: World) -> dict[str, Any]:
     return {f"lag of {queue}": lag for queue, lag in outside.lag(world.kafka, world.environment).items()}
 
 
