@@ -21,6 +21,7 @@ COMMANDS = {
     "keys": "Create, list and revoke API keys.",
     "packs": "Write, check, test, compare, backtest and activate packs.",
     "exceptions": "Inspect exceptions and decide about them.",
+    "dlq": "See what could not be worked, alone and by cause.",
     "ledger": "Print the conservation ledger.",
     "transport": "Look at the queues in Kafka, and operate them.",
     "bench": "Measure throughput and latency.",

@@ -10,26 +10,13 @@ import click
 import orjson
 
 from service.cli.api_client import Api
+from service.cli.api_options import api_options
 from service.cli.exception_actions import ACTIONS
 from service.cli.printing import json_option, print_json, print_table
 
 
-def _http_url(_context: click.Context, _option: click.Parameter, url: str) -> str:
-    if not url.startswith(("http://", "https://")):
-        raise click.BadParameter("must start with http:// or https://")
-    return url
-
-
 @click.group()
-@click.option(
-    "--api-url",
-    envvar="SENTINAI_API_URL",
-    default="http://127.0.0.1:8000",
-    show_default=True,
-    callback=_http_url,
-    help="Where the API listens; SENTINAI_API_URL. `sentinai stack status` shows the local one's.",
-)
-@click.option("--api-key", envvar="SENTINAI_API_KEY", help="The tenant's key; better given as SENTINAI_API_KEY.")
+@api_options
 @click.pass_context
 def command(context: click.Context, api_url: str, api_key: str | None) -> None:
     """Post, inspect and decide on exceptions over HTTP, with an API key."""

@@ -1,0 +1,64 @@
+"""The options that say which dead letters: the same for looking and for acting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, TypeVar
+
+import click
+
+from service.domain.exceptions import Stage
+from service.errors import ErrorKind
+from service.persistence.dead_letters import DeadLetterState
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_STATES = [str(state) for state in DeadLetterState]
+_OPTIONS = (
+    click.option(
+        "--state", multiple=True, type=click.Choice(_STATES), help="May be repeated. Default: pending, not decided yet."
+    ),
+    click.option("--stage", multiple=True, type=click.Choice([s.queue for s in Stage]), help="Where it failed."),
+    click.option("--error-class", help="Like ToolRefused."),
+    click.option("--error-kind", multiple=True, type=click.Choice([str(kind) for kind in ErrorKind])),
+    click.option("--signature", help="Only one cluster's."),
+    click.option("--tool", help="The tool whose call failed."),
+    click.option("--type", "exception_type", help="The exception type, as it was when it failed."),
+    click.option("--source", "source_system", help="The source system."),
+    click.option("--from", "from_", help="Dead-lettered at or after this time, like 2026-01-31T12:00:00Z."),
+    click.option("--to", help="Dead-lettered before this time."),
+    click.option("--search", "q", help="Part of the message, error class, tool, type, source system or an id."),
+)
+_NAMES: Mapping[str, str] = {
+    "state": "state",
+    "stage": "stage",
+    "error_class": "errorClass",
+    "error_kind": "errorKind",
+    "signature": "signature",
+    "tool": "tool",
+    "exception_type": "exceptionType",
+    "source_system": "sourceSystem",
+    "from_": "from",
+    "to": "to",
+    "q": "q",
+}
+
+
+def criteria_options(command: _F) -> Callable[..., Any]:
+    """Give a command `criteria`: what was said, by the API's names; lists where several may be given."""
+
+    @wraps(command)
+    def with_criteria(*arguments: Any, **options: Any) -> Any:
+        given = {told: options.pop(name) for name, told in _NAMES.items()}
+        said = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items() if value}
+        return command(*arguments, criteria=said, **options)
+
+    wrapped: Callable[..., Any] = with_criteria
+    for option in reversed(_OPTIONS):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def as_query(criteria: Mapping[str, Any]) -> dict[str, str]:
+    """Criteria as a query string has them."""
+    return {name: ",".join(value) if isinstance(value, list) else str(value) for name, value in criteria.items()}
