@@ -19,7 +19,6 @@ from typing import Any
 
 import psutil
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
 from service.devstack import cache, jars, java, kafka, processes
 from service.devstack.errors import StackError
@@ -178,17 +177,7 @@ class KafkaCluster:
     def out_of_sync(self) -> str | None:
         """None when every running node is known and has caught up, else what is missing; looks once."""
         up = sum(name in self._brokers.values() for name in self._running)
-        try:
-            metadata = AdminClient({**self.client, "log_level": 0}).list_topics(timeout=5)
-        except KafkaException as error:
-            return str(error.args[0])
-        if len(metadata.brokers) != up:
-            return f"{len(metadata.brokers)} of {up} nodes are known"
-        for topic in metadata.topics.values():
-            for part in topic.partitions.values():
-                if part.leader < 0 or len(part.isrs) < min(up, len(part.replicas)):
-                    return f"{topic.topic}[{part.id}] has leader {part.leader} and in-sync replicas {part.isrs}"
-        return None
+        return kafka.out_of_sync(self.client, up)
 
     def _missing(self) -> str | None:
         try:

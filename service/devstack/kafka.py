@@ -254,3 +254,18 @@ def refusal_of(client: Mapping[str, Any], replicas: int = 1) -> str | None:
     if not answers:
         return "a record was not confirmed within 6 s"
     return None if answers[0] is None else str(answers[0])
+
+
+def out_of_sync(client: Mapping[str, Any], brokers: int) -> str | None:
+    """None when so many brokers are known and every replica on them has caught up, else what is missing."""
+    try:
+        metadata = AdminClient({**client, "log_level": 0}).list_topics(timeout=5)
+    except KafkaException as error:
+        return str(error.args[0])
+    if len(metadata.brokers) != brokers:
+        return f"{len(metadata.brokers)} of {brokers} brokers are known"
+    for topic in metadata.topics.values():
+        for part in topic.partitions.values():
+            if part.leader < 0 or len(part.isrs) < min(brokers, len(part.replicas)):
+                return f"{topic.topic}[{part.id}] has leader {part.leader} and in-sync replicas {part.isrs}"
+    return None

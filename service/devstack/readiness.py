@@ -40,11 +40,11 @@ class Check:
 def service_checks(instance: Instance) -> dict[str, Check]:
     """The checks of the instance's services."""
     checks = {
-        "postgres": Check(lambda: postgres.missing(instance), 30),
-        "zookeeper": Check(lambda: kafka.zookeeper_missing(instance), 30),
-        **{broker: Check(partial(kafka.missing, instance, broker), 90) for broker in instance.brokers},
-        "redis": Check(lambda: redis_server.missing(instance), 15),
-        "tool-server": Check(lambda: http_missing(instance.url("tool-server", "/healthz")), 15),
+        "postgres": Check(lambda: postgres.missing(instance), 60),
+        "zookeeper": Check(lambda: kafka.zookeeper_missing(instance), 60),
+        **{broker: Check(partial(kafka.missing, instance, broker), 150) for broker in instance.brokers},
+        "redis": Check(lambda: redis_server.missing(instance), 60),
+        "tool-server": Check(lambda: http_missing(instance.url("tool-server", "/healthz")), 60),
     }
     return {name: checks[name] for name in instance.profile.services}
 

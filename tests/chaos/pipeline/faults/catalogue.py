@@ -1,0 +1,15 @@
+"""All faults by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tests.chaos.pipeline.faults import brokers, processes
+from tests.chaos.pipeline.faults.fault import Fault
+
+_MODULES = (processes, brokers)
+
+
+def catalogue() -> Mapping[str, Fault]:
+    """New ones, none of which has struck."""
+    return {fault.name: fault for module in _MODULES for fault in module.faults()}
