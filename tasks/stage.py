@@ -10,10 +10,10 @@ from celery import Task
 
 from service.domain.exceptions import Stage
 from service.engine.batch import Batch, describe, from_message, to_message
-from service.engine.pipeline import Pipeline, ScheduledRetry
+from service.engine.pipeline import Pipeline
 from service.engine.results import Retry, StageResult
 from service.errors import TransientError
-from tasks.retrying import give_up_exhausted, next_attempt, split_off
+from tasks.retrying import give_up_exhausted, next_attempt, schedule, split_off
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +56,9 @@ class StageTask(Task):
     def retry(self, args: Any = None, kwargs: Any = None, exc: Any = None, **options: Any) -> Any:
         """Schedule the next attempt, with the exception's own count of attempts moved on and noted."""
         if isinstance(exc, AttemptFailedError):
-            delay = max(options.get("countdown") or 0, exc.retry.due_in_seconds or 0)
-            options["countdown"] = delay
-            self._pipeline.note_retries(exc.stage, [ScheduledRetry(exc.retry, delay)])
+            due = schedule(exc.stage, exc.retry)
+            options["countdown"] = due.delay_seconds
+            self._pipeline.note_retries(exc.stage, [due])
             args = (to_message(Batch.single(next_attempt(exc.retry))),)
         return super().retry(args=args, kwargs=kwargs, exc=exc, **options)
 

@@ -126,7 +126,7 @@ class Dispatcher:
             rows = transaction.rows(sql.TAKE, {"lane": lane, "size": self.batch_size})
             by_stage: dict[Stage, list[Reference]] = {}
             for row in rows:
-                reference = Reference(row.tenant_id, row.exception_id, row.sequence, row.attempt)
+                reference = Reference(row.tenant_id, row.exception_id, row.sequence, row.attempt, row.rate_limited)
                 by_stage.setdefault(Stage(row.stage), []).append(reference)
             for stage, references in by_stage.items():
                 batch = Batch(tuple(references), lane, str(self.batch_ids()))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from service.domain.retries import Tries
 from service.errors import PoisonError
 
 _TENANTS_DESCRIBED = 3
@@ -31,6 +32,13 @@ class Reference:
     exception_id: UUID
     sequence: int
     attempt: int = 0
+    rate_limited: int = 0
+    """How many of these failures were somebody's rate limit."""
+
+    @property
+    def tries(self) -> Tries:
+        """The failures before, as retry policies count them."""
+        return Tries(self.attempt, self.rate_limited)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,10 @@ class Batch:
 
 def to_message(batch: Batch) -> dict[str, Any]:
     """The JSON-ready form that a task carries."""
-    references = [[r.tenant_id, str(r.exception_id), r.sequence, r.attempt] for r in batch.references]
+    references = [
+        [r.tenant_id, str(r.exception_id), r.sequence, r.attempt, *((r.rate_limited,) if r.rate_limited else ())]
+        for r in batch.references
+    ]
     return {"lane": batch.lane, "batch": batch.batch_id, "references": references}
 
 
@@ -65,8 +76,8 @@ def from_message(message: Mapping[str, Any]) -> Batch:
     """The batch that `to_message` wrote. Raises BatchUnreadableError for anything else."""
     try:
         references = tuple(
-            Reference(tenant, UUID(exception_id), sequence, attempt)
-            for tenant, exception_id, sequence, attempt in message["references"]
+            Reference(tenant, UUID(exception_id), sequence, attempt, *limited)
+            for tenant, exception_id, sequence, attempt, *limited in message["references"]
         )
         return Batch(references, message["lane"], message["batch"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -24,7 +24,7 @@ from service.engine.decisions import encode_move, encode_steps, encode_timers
 from service.engine.holds import Hold
 from service.engine.notices import notices
 from service.engine.results import Retry
-from service.errors import PermanentError
+from service.errors import PermanentError, kind_of
 from service.persistence.stages import Effect
 
 
@@ -46,6 +46,8 @@ class Course:
     parked: set[str] = field(default_factory=set)
     """Paths of calls that this delivery will hear nothing more of: to be repeated, or another delivery's."""
     retry: Retry | None = None
+    not_before_seconds: float = 0.0
+    """What its tools asked for: before that the exception does not come back, whichever call is to be repeated."""
     hold: Hold | None = None
     failure: PermanentError | None = None
     failed_step: PlanStep | None = None
@@ -61,12 +63,14 @@ class Course:
     def saved(self) -> tuple[Any, ...]:
         """What `restore` takes, so that answers whose transaction failed can be handled once more."""
         sets = (self.queue.copy(), set(self.under_way), set(self.parked))
-        return (*sets, self.reference, self.record, self.retry, self.hold, self.failure, self.failed_step)
+        kept = (self.reference, self.record, self.retry, self.not_before_seconds)
+        return (*sets, *kept, self.hold, self.failure, self.failed_step)
 
     def restore(self, saved: tuple[Any, ...]) -> None:
         """Be again as at that time."""
-        self.queue, self.under_way, self.parked, self.reference, self.record, self.retry, self.hold, *failed = saved
-        self.failure, self.failed_step = failed
+        self.queue, self.under_way, self.parked, *kept = saved
+        self.reference, self.record, self.retry, self.not_before_seconds, *ended = kept
+        self.hold, self.failure, self.failed_step = ended
 
     def fail(self, error: PermanentError, step: PlanStep | None = None) -> None:
         """Note why it cannot go on, and at which step's call; what was first counts."""
@@ -79,8 +83,17 @@ class Course:
         if self.hold is None or hold.due_in_seconds < self.hold.due_in_seconds:
             self.hold = hold
 
+    def coming_back(self) -> Retry | None:
+        """The retry that the exception comes to, once nothing of it is under way."""
+        if self.retry is None:
+            return None
+        due = max(self.retry.due_in_seconds or 0.0, self.not_before_seconds)
+        return replace(self.retry, reference=self.reference, due_in_seconds=due)
+
     def recall(self, retry: Retry) -> None:
         """Let the exception come back; of several calls to be repeated, the one with the fewest tries left counts."""
+        if retry.step is not None:
+            self.not_before_seconds = max(self.not_before_seconds, retry.due_in_seconds or 0.0)
         if self.retry is None or _patience(retry) < _patience(self.retry):
             self.retry = retry
 
@@ -173,4 +186,6 @@ def _merged(before: Changes, after: Changes) -> Changes:
 def _patience(retry: Retry) -> tuple[bool, float]:
     """Calls that are to be repeated come before those that another delivery still makes."""
     waits_for_another = retry.step is None
-    return waits_for_another, (retry.due_in_seconds or 0) if waits_for_another else (retry.max_retries or 0)
+    if waits_for_another or retry.policy is None:
+        return waits_for_another, retry.due_in_seconds or 0
+    return waits_for_another, retry.policy.max_retries - retry.reference.tries.of_kind(kind_of(retry.error))

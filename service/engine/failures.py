@@ -15,7 +15,7 @@ from service.domain.identifiers import dead_letter_id, effect_key
 from service.domain.plans import PlanStep
 from service.domain.signatures import LONGEST_MESSAGE, pattern, signature
 from service.engine.batch import Reference
-from service.errors import PermanentError, SentinaiError, TransientError, kind_of
+from service.errors import PermanentError, RateLimitedError, SentinaiError, TransientError, kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,13 @@ class ToolUnavailableError(TransientError):
 
     def __init__(self, cause: str) -> None:
         super().__init__(f"{cause}; it is called again by itself")
+
+
+class ToolRateLimitedError(RateLimitedError):
+    """A tool does not want to be called before a time it may have named."""
+
+    def __init__(self, cause: str, retry_after_seconds: float | None) -> None:
+        super().__init__(f"{cause}; it is called again when it allows", retry_after_seconds)
 
 
 class ToolRefusedError(PermanentError):

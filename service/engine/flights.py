@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from service.domain.exceptions import Stage
 from service.domain.identifiers import effect_key
 from service.domain.packs import PackSet
 from service.domain.planning import resolved_call
@@ -21,6 +22,7 @@ from service.domain.plans import PlanStep
 from service.domain.progress.events import call_failed
 from service.domain.stages import Advance, CallResult, advance, after_call, after_failure, after_unknown
 from service.domain.stages.tool import PlanMissingError
+from service.engine import repeats
 from service.engine.batch import Reference
 from service.engine.course import Course, Draft, Flight
 from service.engine.effect_ledger import Permission, judge_effect, lease_until
@@ -29,13 +31,12 @@ from service.engine.failures import (
     PlanStalledError,
     StageFaultError,
     ToolRefusedError,
-    ToolUnavailableError,
     of_call,
 )
 from service.engine.holds import Hold
 from service.engine.outputs import stored
 from service.engine.results import EarlyError, Retry
-from service.errors import PermanentError, TransientError
+from service.errors import PermanentError, TransientError, kind_of
 from service.persistence.stages import Effect, LoadedException
 from service.tools.admission import Gate
 from service.tools.calls import Answer, PreparedCall, ToolResult
@@ -112,7 +113,7 @@ class Turn:
         if course.failure is not None:
             self.failures.append(of_call(retry.reference, course.failure, course.failed_step, course.plan_id))
         elif draft.finished is None:
-            self.onward.append(replace(retry.reference, attempt=0))
+            self.onward.append(replace(retry.reference, attempt=0, rate_limited=0))
         self._write(draft)
 
     def _advanced(self, course: Course) -> Advance:
@@ -134,10 +135,11 @@ class Turn:
 
     def _ended(self, course: Course) -> None:
         """Nothing of an exception is under way, and its plan has not come to an end."""
+        again = course.coming_back()
         if course.failure is not None:
             self.failures.append(of_call(course.reference, course.failure, course.failed_step, course.plan_id))
-        elif course.retry is not None:
-            self.retries.append(replace(course.retry, reference=course.reference))
+        elif again is not None:
+            self.retries.append(again)
         elif course.hold is not None:
             self.holds.append(replace(course.hold, reference=course.reference))
         else:
@@ -151,7 +153,8 @@ class Turn:
         self, reference: Reference, loaded: LoadedException, packs: PackSet, effects: Mapping[str, Effect]
     ) -> Draft | None:
         if isinstance(loaded.fault, TransientError):
-            self.retries.append(Retry(reference, loaded.fault))
+            policy = packs.retries.of(Stage.TOOL, kind_of(loaded.fault))
+            self.retries.append(Retry(reference, loaded.fault, policy=policy))
             return None
         if loaded.fault is not None:
             self.failures.append(Failure(reference, loaded.fault))
@@ -173,11 +176,7 @@ class Turn:
             settle["state"] = "intent"
             draft.events.append(call_failed(flight.step, cause))
             draft.course.parked.add(flight.step.path)
-            error = ToolUnavailableError(cause)
-            retry = Retry(
-                flight.reference, error, result.retry_after_seconds, flight.call.max_retries, flight.step.path
-            )
-            draft.course.recall(retry)
+            draft.course.recall(repeats.of_call(flight, result, cause))
         elif result.answer is Answer.PERMANENT:
             settle["state"] = "failed"
             self._failed(draft, flight.step, ToolRefusedError(cause))
@@ -206,7 +205,7 @@ class Turn:
             draft.add("results", large)
         # A plan that came further starts its next step with all its tries.
         if course.reference.attempt:
-            course.reference = replace(course.reference, attempt=0)
+            course.reference = replace(course.reference, attempt=0, rate_limited=0)
         if reached is not None:
             self._go_on(draft, reached)
 

@@ -28,6 +28,7 @@ def as_rows(holds: Iterable[Hold], jitter: Callable[[], float]) -> list[dict[str
             "id": hold.reference.exception_id,
             "sequence": hold.reference.sequence,
             "attempt": hold.reference.attempt,
+            "rate_limited": hold.reference.rate_limited,
             "tool": hold.tool,
             "reason": hold.reason,
             # Those that are held together do not come back together.

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Engine
 
 from service.domain.exceptions import Stage
 from service.engine.batch import Batch
-from service.engine.failures import Failure, error_class
+from service.engine.failures import Failure
 from service.engine.notifier import Notifier
-from service.engine.results import EarlyError, PlanGoesOnError, Retry, StageResult
+from service.engine.repeats import ScheduledRetry, as_rows
+from service.engine.results import PlanGoesOnError, Retry, StageResult
 from service.engine.runner import StageRunner
 from service.engine.tool_stage import ToolStageRunner
 from service.persistence.stages import StageRepository
 from service.persistence.unit_of_work import unit_of_work
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduledRetry:
-    """A retry with the delay that was chosen for it."""
-
-    retry: Retry
-    delay_seconds: float
 
 
 class Pipeline:
@@ -57,29 +49,13 @@ class Pipeline:
 
         A delivery that was merely early is no failed attempt and is not written down.
         """
-        failed = [s for s in scheduled if not isinstance(s.retry.error, EarlyError)]
+        failed = [one for one in scheduled if one.retry.counts]
         if not failed:
             return
         now = self._clock()
-        rows = [
-            {
-                "id": s.retry.reference.exception_id,
-                "sequence": s.retry.reference.sequence,
-                "attempt": s.retry.reference.attempt + 1,
-                "retry_at": now + timedelta(seconds=s.delay_seconds),
-                "data": {
-                    "stage": stage.queue,
-                    "errorClass": error_class(s.retry.error),
-                    "error": str(s.retry.error),
-                    "attempt": s.retry.reference.attempt + 1,
-                    "retryAt": now + timedelta(seconds=s.delay_seconds),
-                },
-            }
-            for s in failed
-        ]
-        tenants = {s.retry.reference.tenant_id for s in failed}
+        tenants = {one.retry.reference.tenant_id for one in failed}
         with unit_of_work(self._engine, tenants) as transaction:
-            StageRepository(transaction).record_retries(stage, rows, now)
+            StageRepository(transaction).record_retries(stage, as_rows(stage, failed, now), now)
 
     def give_up(self, stage: Stage, retries: Sequence[Retry]) -> list[Retry]:
         """End the tries of exceptions whose attempts are used up: they are dead-lettered, or their plan goes on.
@@ -88,7 +64,7 @@ class Pipeline:
         """
         calls = [retry for retry in retries if stage is Stage.TOOL and retry.step is not None]
         onward = self._tools.give_up(calls) if calls else ()
-        failures = [Failure(retry.reference, retry.error) for retry in retries if retry not in calls]
+        failures = [Failure(retry.reference, retry.error, retry.tool) for retry in retries if retry not in calls]
         if failures:
             self._deciding.give_up(stage, failures)
         return [Retry(reference, PlanGoesOnError(reference), due_in_seconds=0.0) for reference in onward]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from service.domain.exceptions import Stage
+from service.domain.retries import DEFAULTS, RetryPolicy
 from service.engine.batch import Reference
-from service.errors import TransientError
+from service.errors import TransientError, kind_of
 
 
 class EarlyError(TransientError):
@@ -23,15 +25,30 @@ class PlanGoesOnError(EarlyError):
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """One exception that failed for now; `due_in_seconds` None leaves the delay to the backoff."""
+    """One exception that failed for now. It does not come back before `due_in_seconds`."""
 
     reference: Reference
     error: TransientError
     due_in_seconds: float | None = None
-    max_retries: int | None = None
-    """Overrides the stage's policy, for a tool that names its own limit."""
+    policy: RetryPolicy | None = None
+    """What the packs of the exception say; None: they are not known, and the table's counts."""
     step: str | None = None
     """The path of the step whose call failed: its plan may say what follows when the tries are used up."""
+    tool: str | None = None
+    """The tool whose call failed."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is a failed attempt. A delivery that was merely early is none."""
+        return not isinstance(self.error, EarlyError)
+
+    def policy_at(self, stage: Stage) -> RetryPolicy:
+        """The policy in force."""
+        return self.policy or DEFAULTS.of(stage, kind_of(self.error))
+
+    def exhausted(self, stage: Stage) -> bool:
+        """Whether this failure was the last there may be."""
+        return self.counts and self.reference.tries.exhausted(kind_of(self.error), self.policy_at(stage))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from service.domain.exceptions import IN_FLIGHT, ExceptionRecord, Outcome, Stage
 from service.domain.guard import Position, Verdict, judge
 from service.domain.packs import PackSet
+from service.domain.retries import DEFAULTS
 from service.engine.batch import Batch, Reference
 from service.engine.decisions import encode
 from service.engine.failures import Failure, StageFaultError, as_dead_letters
@@ -21,7 +22,7 @@ from service.engine.notices import of_failures
 from service.engine.outputs import read_whole
 from service.engine.packs import PackSource
 from service.engine.results import EarlyError, Retry, StageResult
-from service.errors import PermanentError, TransientError
+from service.errors import PermanentError, TransientError, kind_of
 from service.persistence.stages import LoadedException, StageRepository
 from service.persistence.unit_of_work import Transaction, unit_of_work
 
@@ -145,7 +146,8 @@ class _Attempt:
             except PermanentError as error:
                 self._failures.append(Failure(reference, error))
             except TransientError as error:
-                self.retries.append(Retry(reference, error))
+                policies = found.retries if isinstance(found, PackSet) else DEFAULTS
+                self.retries.append(Retry(reference, error, policy=policies.of(self._stage, kind_of(error))))
             except Exception as error:  # A fault of ours on one exception must not hold up its batch.
                 log.exception("stage %s failed on exception %s", self._stage.queue, reference.exception_id)
                 self._failures.append(Failure(reference, StageFaultError(error)))

@@ -19,7 +19,7 @@ AT_ONCE = 1000
 
 
 def hold(transaction: Transaction, stage: Stage, holds: Sequence[Mapping[str, Any]], now: datetime) -> int:
-    """Put exceptions aside: {id, sequence, attempt, tool, reason, seconds, jitter} each; how many really were.
+    """Put exceptions aside, each {id, sequence, attempt, rate_limited, tool, reason, seconds, jitter}; how many were.
 
     `seconds` is the least they wait; `jitter`, 0 to 1, the share of the grown wait that is taken. One that has moved
     on meanwhile is not touched.

@@ -143,6 +143,8 @@ exceptions = Table(
     Column("stage", SmallInteger, nullable=False),
     Column("position", Integer, nullable=False),
     Column("attempt", SmallInteger, nullable=False, server_default=text("0")),
+    # How many of these attempts somebody's rate limit failed: they are counted apart.
+    Column("rate_limited", SmallInteger, nullable=False, server_default=text("0")),
     Column("retry_at", TIME),
     Column("hold_reason", Text),
     Column("held_since", TIME),
@@ -219,6 +221,7 @@ outbox = Table(
     Column("lane", SmallInteger, nullable=False),
     Column("stage", SmallInteger, nullable=False),
     Column("attempt", SmallInteger, nullable=False, server_default=text("0")),
+    Column("rate_limited", SmallInteger, nullable=False, server_default=text("0")),
     Column("ready", Boolean, nullable=False),
     Column("number", BigInteger, Identity(always=True), nullable=False),
     # Before this time a held row is not ready.

@@ -143,7 +143,7 @@ class StageRepository:
             self._transaction.run("SELECT pg_notify('outbox', '')")
 
     def record_retries(self, stage: Stage, retries: Sequence[Mapping[str, Any]], now: datetime) -> None:
-        """Note failed attempts: {id, sequence, attempt, retry_at, data} each."""
+        """Note failed attempts: {id, sequence, attempt, rate_limited, retry_at, data} each."""
         self._transaction.run(sql.RECORD_RETRIES, {"decisions": as_json(retries), "stage": int(stage), "now": now})
 
     def dead_letter(

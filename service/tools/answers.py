@@ -20,7 +20,8 @@
 
 The rule behind it: for a tool that does not ignore a repeated key, only what proves that the call was not
 worked may be sent again. A gateway's 502 or 504 and an application's 500 prove nothing; 503 and 429 are
-by their definition refusals to work. 409 is how an idempotent tool says that the first attempt is still
+by their definition refusals to work. 429, and 503 with Retry-After, are rate limits: they have tries of their own
+and are not repeated before the time they name. 409 is how an idempotent tool says that the first attempt is still
 being worked.
 """
 
@@ -41,10 +42,12 @@ from service.tools.shaping import AnswerUnusableError, picked, says_done
 OUTPUT_LIMIT_BYTES = 1024 * 1024
 """The most JSON one call's output may have; a large one is stored once and referred to."""
 
-_NOT_WORKED = frozenset({408, 425, 429, 503})
+_TOO_MANY, _UNAVAILABLE = 429, 503
+_NOT_WORKED = frozenset({408, 425, _TOO_MANY, _UNAVAILABLE})
 _NEVER = frozenset({501, 505})
 _CONFLICT = 409
-_LONGEST_RETRY_AFTER = 86_400.0
+_LONGEST_RETRY_AFTER = 10 * 366 * 86_400.0
+"""Beyond it a number means nothing. What an exception really waits is bounded by its retry policy."""
 _ERROR_CODE = re.compile(r"(?!.*\d{5})[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _NUL = b"\\u0000"
@@ -74,11 +77,13 @@ def judge(call: PreparedCall, reply: Reply, duration: float, now: datetime) -> T
 
 def refused(call: PreparedCall, reply: Reply, duration: float, now: datetime) -> ToolResult:
     """The result of a call that was answered with another status than 2xx."""
+    after = retry_after_seconds(reply.retry_after, now)
     return ToolResult(
         key=call.key,
         answer=_answer_of(reply.status, call.call.idempotent),
         error=f"tool {call.call.tool!r} answered {reply.status}",
-        retry_after_seconds=retry_after_seconds(reply.retry_after, now),
+        retry_after_seconds=after,
+        rate_limited=reply.status == _TOO_MANY or (reply.status == _UNAVAILABLE and after is not None),
         duration_seconds=duration,
     )
 
@@ -171,7 +176,7 @@ def _json(body: bytes | None) -> Any:
 
 
 def retry_after_seconds(header: str | None, now: datetime) -> float | None:
-    """`Retry-After` as seconds from now, at most a day; None when it is missing or not understood."""
+    """`Retry-After` as seconds from now, at most ten years; None when it is missing or not understood."""
     if not header:
         return None
     if header.strip().isdecimal():

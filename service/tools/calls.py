@@ -54,6 +54,8 @@ class ToolResult:
     """For people, when not CONFIRMED: never a secret, a parameter or the body of an answer."""
     retry_after_seconds: float | None = None
     """What the tool asked for with `Retry-After`."""
+    rate_limited: bool = False
+    """A TRANSIENT answer that said: too many calls, or not before a time that it named."""
     duration_seconds: float = 0.0
     """From sending to the answer; for an item of a batch, of the whole request."""
 

@@ -101,6 +101,7 @@ class Plugins:
                 result.answer,
                 error=result.error,
                 retry_after_seconds=error.retry_after_seconds,
+                rate_limited=error.retry_after_seconds is not None,
                 duration_seconds=result.duration_seconds,
             )
         except RefusedError as error:

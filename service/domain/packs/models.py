@@ -26,6 +26,7 @@ from service.domain.packs.parts import (
     SeverityName,
 )
 from service.domain.packs.playbooks import Playbook
+from service.domain.packs.retry_rules import StageRetryRules
 from service.domain.packs.tools import AnyTool
 
 DEFAULT_MINUTES_TO_RESOLVE = {
@@ -165,6 +166,8 @@ class DomainPack(Part):
     """Detectors that do not look at this domain's payloads."""
     notificationPolicies: list[NotificationPolicy] = Field(default_factory=list)
     sla: Sla = Sla()
+    retryPolicies: StageRetryRules = StageRetryRules()
+    """How failures are tried again, by stage and kind."""
 
 
 class SeverityOverride(Part):
@@ -235,5 +238,7 @@ class TenantPack(Part):
     notificationPolicies: list[NotificationPolicy] = Field(default_factory=list)
     """In addition to the domain's."""
     sla: Sla = Sla()
+    retryPolicies: StageRetryRules = StageRetryRules()
+    """In place of the domain's, key by key."""
     egress: Egress | None = None
     """Without it, the endpoints of the packs' own tools are what may be called."""

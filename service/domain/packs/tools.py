@@ -16,6 +16,9 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from service.domain.packs.parts import Attribute, Endpoint, Name, Part, PayloadPath
 from service.domain.packs.predicates import compile_predicate
+from service.domain.packs.retry_rules import RetryRules
+from service.domain.retries import Overrides
+from service.errors import ErrorKind
 
 _SECRET = re.compile(r"secret://[A-Za-z0-9_-]+/[A-Za-z0-9_./-]+")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
@@ -94,6 +97,9 @@ class Tool(ToolSignature):
     """Of the tool's own contract: sent along with every call, and kept in the plan."""
     timeoutSeconds: float = Field(default=10.0, gt=0, le=300, allow_inf_nan=False)
     maxRetries: int = Field(default=3, ge=0, le=20)
+    """How often a call that the tool did not work is made again; `retry.transient.maxRetries` in short."""
+    retry: RetryRules = RetryRules()
+    """How its failed calls are made again, in place of what the packs say for the tool stage, key by key."""
     idempotent: bool = False
     """The tool itself ignores a repeated Idempotency-Key."""
     maxConcurrency: ConcurrentCalls | None = None
@@ -101,6 +107,13 @@ class Tool(ToolSignature):
 
     own_keys: ClassVar[tuple[str, ...]] = ()
     """The keys of its kind that a call carries as `options`."""
+
+    def retry_overrides(self) -> Overrides:
+        """What is different about its retries."""
+        overrides = dict(self.retry.overrides())
+        if "maxRetries" in self.model_fields_set:
+            overrides[ErrorKind.TRANSIENT] = {"max_retries": self.maxRetries, **overrides[ErrorKind.TRANSIENT]}
+        return overrides
 
     @cached_property
     def options(self) -> Mapping[str, Any]:

@@ -72,7 +72,7 @@ WITH RECURSIVE tenant (tenant_id) AS (
 )
 DELETE FROM outbox o USING chosen c
  WHERE o.exception_id = c.exception_id AND o.sequence = c.sequence AND o.ready
-RETURNING o.tenant_id, o.exception_id, o.sequence, o.stage, o.attempt
+RETURNING o.tenant_id, o.exception_id, o.sequence, o.stage, o.attempt, o.rate_limited
 """
 
 ENSURE_PARTITIONS = """

@@ -10,7 +10,8 @@ HOLD = """
 -- The rows are locked by the load of the same transaction, or by the decision before this one.
 WITH decided AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(holds)s::json)
-        AS d(id uuid, sequence int, attempt smallint, tool text, reason text, seconds float8, jitter float8)
+        AS d(id uuid, sequence int, attempt smallint, rate_limited smallint, tool text, reason text,
+             seconds float8, jitter float8)
 ), moved AS (
     UPDATE exceptions e
        SET hold_reason = d.reason,
@@ -22,7 +23,7 @@ WITH decided AS MATERIALIZED (
       FROM decided d
      WHERE e.exception_id = d.id
        {guard}
-    RETURNING e.*, d.attempt AS attempts, d.tool
+    RETURNING e.*, d.attempt AS attempts, d.rate_limited AS limits, d.tool
 ), logged AS (
     INSERT INTO events (exception_id, position, occurred_at, tenant_id, sequence, stage, attempt, type, trace_id,
                         domain_version, tenant_version, data)
@@ -31,8 +32,8 @@ WITH decided AS MATERIALIZED (
            jsonb_build_object('tool', tool, 'reason', hold_reason, 'heldUntil', to_jsonb(retry_at))
       FROM moved WHERE held_since = %(now)s
 )
-INSERT INTO outbox (exception_id, sequence, tenant_id, lane, stage, attempt, ready, due_at)
-SELECT exception_id, sequence, tenant_id, lane, stage, attempts, false, retry_at FROM moved
+INSERT INTO outbox (exception_id, sequence, tenant_id, lane, stage, attempt, rate_limited, ready, due_at)
+SELECT exception_id, sequence, tenant_id, lane, stage, attempts, limits, false, retry_at FROM moved
 ON CONFLICT (exception_id, sequence) DO UPDATE SET ready = false, due_at = excluded.due_at
 RETURNING exception_id
 """.replace("{guard}", GUARD)

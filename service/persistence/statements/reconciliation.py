@@ -121,8 +121,8 @@ WITH {_PAUSED}, out AS (
     UPDATE suspects s SET repeats = LEAST(s.repeats + 1, 1000), repeated_at = %(now)s
       FROM moved m WHERE s.exception_id = m.exception_id
 ), {_LOGGED}, {_COUNTED}, queued AS (
-    INSERT INTO outbox (exception_id, sequence, tenant_id, lane, stage, attempt, ready)
-    SELECT exception_id, sequence, tenant_id, lane, stage, attempt, true FROM moved
+    INSERT INTO outbox (exception_id, sequence, tenant_id, lane, stage, attempt, rate_limited, ready)
+    SELECT exception_id, sequence, tenant_id, lane, stage, attempt, rate_limited, true FROM moved
     ON CONFLICT (exception_id, sequence) DO UPDATE SET ready = true, due_at = NULL, pause_id = NULL
 )
 SELECT kind FROM moved

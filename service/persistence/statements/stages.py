@@ -87,7 +87,7 @@ WITH decided AS MATERIALIZED (
            status = COALESCE(d.finished, 'IN_PROGRESS'),
            resting_status = COALESCE(d.finished, e.resting_status),
            position = e.position + d.event_count,
-           attempt = 0, retry_at = NULL, hold_reason = NULL,
+           attempt = 0, rate_limited = 0, retry_at = NULL, hold_reason = NULL,
            held_since = CASE WHEN d.finished IS NULL THEN e.held_since END,
            exception_type = COALESCE(d.exception_type, e.exception_type),
            severity = COALESCE(d.severity, e.severity),
@@ -279,11 +279,11 @@ RECORD_RETRIES = """
 -- the order of the update, one batch's failures at a time; a deadlock is retried as an outage is.
 WITH decided AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(decisions)s::json)
-        AS d(id uuid, sequence int, attempt smallint, retry_at timestamptz, data json)
+        AS d(id uuid, sequence int, attempt smallint, rate_limited smallint, retry_at timestamptz, data json)
 ), moved AS (
     UPDATE exceptions e
-       SET attempt = d.attempt, retry_at = d.retry_at, hold_reason = NULL, position = e.position + 1,
-           updated_at = %(now)s
+       SET attempt = d.attempt, rate_limited = d.rate_limited, retry_at = d.retry_at, hold_reason = NULL,
+           position = e.position + 1, updated_at = %(now)s
       FROM decided d
      WHERE e.exception_id = d.id
        {guard}

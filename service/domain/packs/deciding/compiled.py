@@ -25,8 +25,10 @@ from service.domain.packs.faults import PackInvalidError
 from service.domain.packs.models import DEFAULT_MINUTES_TO_RESOLVE, DomainPack, TenantPack
 from service.domain.packs.naming import normal_name
 from service.domain.packs.notifications import NotificationPolicy
+from service.domain.packs.retry_rules import retry_policies
 from service.domain.patterns import Patterns
 from service.domain.redaction import Redactor
+from service.domain.retries import RetryPolicies
 from service.domain.selection import Selection
 
 
@@ -101,6 +103,7 @@ class PackSet:
     """The domain's, then the tenant's: all of them apply."""
     notices: Notices
     """They, ready to be asked."""
+    retries: RetryPolicies
     _types: Mapping[str, str]
     _entities: Mapping[str, KnownEntity]
 
@@ -161,6 +164,11 @@ def build_pack_set(domain: DomainPack, tenant: TenantPack, versions: PackVersion
         policy_tags=PolicyTags.of(domain, tenant),
         notifications=(*domain.notificationPolicies, *tenant.notificationPolicies),
         notices=Notices.of(domain.notificationPolicies, tenant.notificationPolicies),
+        retries=retry_policies(
+            domain.retryPolicies,
+            tenant.retryPolicies,
+            {name: tool.retry_overrides() for name, tool in domain.tools.items()},
+        ),
         _types=types,
         _entities=known_entities(domain.entities),
     )
