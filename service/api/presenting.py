@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from service.api import presenting_plans, schemas
+from service.api.retry_schemas import NextRetry
 from service.domain.exceptions import IN_FLIGHT, Stage
 from service.domain.guard import FINISHED
 from service.domain.identifiers import event_id
@@ -29,6 +30,7 @@ def detail(details: ExceptionDetails) -> schemas.ExceptionDetail:
         payload_pending=not row.payload_known,
         held_because=row.hold_reason if held else None,
         held_until=row.retry_at if held else None,
+        next_retry=_next_retry(details),
         plan=presenting_plans.plan(details),
         approval=presenting_plans.approval(details),
         waiting_for=presenting_plans.waiting_for(details),
@@ -93,7 +95,23 @@ def _summary_values(row: Row[Any]) -> dict[str, Any]:
         "received_at": row.received_at,
         "updated_at": row.updated_at,
         "deadline_at": row.deadline_at,
+        "next_retry_at": row.next_retry_at,
     }
+
+
+def _next_retry(details: ExceptionDetails) -> NextRetry | None:
+    row, said = details.row, details.retry
+    if said is None:
+        return None
+    return NextRetry(
+        at=row.retry_at,
+        attempt=row.attempt + 1,
+        of=said.data.get("of"),
+        stage=said.data["stage"],
+        error=said.data["error"],
+        error_kind=said.data.get("errorKind"),
+        tool=said.data.get("tool"),
+    )
 
 
 def stage(value: int) -> str:

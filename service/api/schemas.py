@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from service.api.retry_schemas import NextRetry
 from service.domain.exceptions import InputType, Severity, Status
 from service.domain.packs.playbooks import SIGNAL_NAME
 
@@ -245,6 +246,7 @@ class ExceptionSummary(_Out):
     received_at: datetime
     updated_at: datetime
     deadline_at: datetime | None
+    next_retry_at: datetime | None = Field(description="When its next attempt is due, after one that failed.")
 
 
 class PlanStep(_Out):
@@ -356,6 +358,7 @@ class ExceptionDetail(ExceptionSummary):
         description="Why its tool is not called now (a limit, a circuit breaker); it comes back by itself."
     )
     held_until: datetime | None = Field(description="When it is looked at again.")
+    next_retry: NextRetry | None = Field(description="The attempt to come, when the last one failed for now.")
     payload_pending: bool = Field(description="Intake has not looked yet, so the payload is not shown.")
     plan: Plan | None
     approval: Approval | None

@@ -60,6 +60,10 @@ def get(api: Api, exception_id: str, as_json: bool) -> None:
         click.echo(f"{name:14} {answer[name] if answer[name] is not None else '-'}")
     for step in (answer["plan"] or {"steps": ()})["steps"]:
         click.echo(f"  step {step['path']:<5} {step['state']:10} {step['kind']:9} {step['name']}")
+    retry = answer["nextRetry"]
+    if retry:
+        of = f" of {retry['of']}" if retry["of"] else ""
+        click.echo(f"attempt {retry['attempt']}{of} follows at {retry['at']}: {retry['error']}")
     for line in _waits(answer):
         click.echo(line)
     if answer["deadLetter"]:
@@ -88,25 +92,43 @@ def _waits(answer: dict[str, Any]) -> Iterator[str]:
 @command.command(
     "list",
     epilog="\b\nExamples:\n  sentinai exceptions list --status DEAD_LETTERED\n"
+    "  sentinai exceptions list --retrying\n"
     "  sentinai exceptions list --limit 200 --json | jq -r '.items[].exceptionId'",
 )
 @click.option("--status", multiple=True, help="Only these; may be repeated.")
 @click.option("--type", "exception_type", help="Only this exception type.")
+@click.option("--retrying", is_flag=True, help="Only those that failed for now and are tried again.")
 @click.option("--limit", default=50, show_default=True, help="At most so many (200).")
 @click.option("--cursor", help="nextCursor of the page before.")
 @json_option
 @click.pass_obj
 def list_(
-    api: Api, status: tuple[str, ...], exception_type: str | None, limit: int, cursor: str | None, as_json: bool
+    api: Api,
+    status: tuple[str, ...],
+    exception_type: str | None,
+    retrying: bool,
+    limit: int,
+    cursor: str | None,
+    as_json: bool,
 ) -> None:
     """Show the newest exceptions."""
     given = {"status": ",".join(status), "exceptionType": exception_type, "limit": limit, "cursor": cursor}
+    given |= {"retrying": "true"} if retrying else {}
     answer = api.call("/exceptions?" + urlencode({name: value for name, value in given.items() if value}))
     if as_json:
         print_json(answer)
     else:
         print_table(
-            answer["items"], ("exceptionId", "status", "exceptionType", "severity", "receivedAt"), "no exceptions"
+            answer["items"],
+            (
+                "exceptionId",
+                "status",
+                "exceptionType",
+                "severity",
+                "receivedAt",
+                *(("nextRetryAt",) if retrying else ()),
+            ),
+            "no exceptions",
         )
 
 

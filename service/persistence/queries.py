@@ -37,6 +37,8 @@ class ListFilter:
     source_system: str | None = None
     received_from: datetime | None = None
     received_to: datetime | None = None
+    retrying: bool | None = None
+    """Whether their next attempt is to come after one that failed."""
     text: str | None = None
     """Part of the external id, type, source system, assignee, or the start of the exception's id."""
 
@@ -103,6 +105,8 @@ class ExceptionDetails:
     approvals_given: Sequence[Row[Any]]
     timers: Sequence[Row[Any]]
     dead_letter: Row[Any] | None
+    retry: Row[Any] | None = None
+    """What was written of the attempt that failed last, while the next one is to come."""
     notifications: Sequence[Row[Any]] = ()
     """The newest first, at most NOTIFICATIONS_SHOWN."""
 
@@ -117,6 +121,8 @@ def list_exceptions(
         "severity": list(wanted.severity),
         "exception_type": wanted.exception_type,
         "source_system": wanted.source_system,
+        "retrying": wanted.retrying,
+        "not_retrying": wanted.retrying is False,
         "pattern": f"%{_literal(wanted.text)}%" if wanted.text else None,
         "before" if newest_first else "after": after and str(after),
     }
@@ -143,6 +149,7 @@ def get_exception(transaction: Transaction, tenant_id: str, exception_id: UUID) 
         approvals_given=given,
         timers=transaction.rows(WAITING_UNTIL, parameters),
         dead_letter=_first(transaction, statements.DEAD_LETTER, parameters),
+        retry=_newest_retry(transaction, parameters, row),
         notifications=transaction.rows(OF_EXCEPTION, {**parameters, "limit": NOTIFICATIONS_SHOWN}),
     )
 
@@ -196,6 +203,12 @@ def schema_revision(transaction: Transaction) -> str | None:
     """The migration the database is at."""
     row = _first(transaction, statements.REVISION, {})
     return row.version_num if row else None
+
+
+def _newest_retry(transaction: Transaction, of: Mapping[str, Any], row: Row[Any]) -> Row[Any] | None:
+    if row.next_retry_at is None:
+        return None
+    return _first(transaction, statements.NEWEST_RETRY, {**of, "since": row.received_at - _CLOCK_SKEW})
 
 
 def _ledger(row: Row[Any]) -> Ledger:

@@ -31,6 +31,7 @@ class ListParameters(Paging):
     from_: Moment | None = Field(default=None, alias="from", description="Received at or after.")
     to: Moment | None = Field(default=None, description="Received before.")
     q: Search | None = Field(default=None, description="Part of the external id, type, source system, assignee or id.")
+    retrying: bool | None = Field(default=None, description="Whether a retry is to come after a failed attempt.")
     sort: Literal["-receivedAt", "receivedAt"] = "-receivedAt"
 
 
@@ -104,5 +105,6 @@ def _filter(wanted: ListParameters) -> ListFilter:
         source_system=wanted.source_system,
         received_from=wanted.from_,
         received_to=wanted.to,
+        retrying=wanted.retrying,
         text=wanted.q,
     )

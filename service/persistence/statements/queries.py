@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-_SUMMARY = """
+RETRYING = "attempt > 0 AND retry_at IS NOT NULL AND hold_reason IS NULL AND status IN ('RECEIVED', 'IN_PROGRESS')"
+"""Of an exception whose last attempt failed for now, and whose next is to come."""
+
+_SUMMARY = f"""
 exception_id, tenant_id, status, sequence, last_sequence, stage, position, source_system, external_id,
 exception_type, reported_severity, severity, confidence, entity, assigned_to, domain_version, tenant_version,
-trace_id, occurred_at, received_at, updated_at, deadline_at
+trace_id, occurred_at, received_at, updated_at, deadline_at,
+CASE WHEN {RETRYING} THEN retry_at END AS next_retry_at
 """
 
 LIST = f"""
@@ -23,6 +27,8 @@ CONDITIONS = {
     "severity": "AND severity = ANY(%(severity)s)",
     "exception_type": "AND exception_type = %(exception_type)s",
     "source_system": "AND source_system = %(source_system)s",
+    "retrying": f"AND ({RETRYING})",
+    "not_retrying": f"AND NOT ({RETRYING})",
     "first_id": "AND exception_id >= %(first_id)s::uuid AND received_at >= %(received_from)s",
     "last_id": "AND exception_id <= %(last_id)s::uuid AND received_at < %(received_to)s",
     "after": "AND exception_id > %(after)s::uuid",
@@ -38,7 +44,7 @@ exceptions_by_status has the rows in order."""
 GET = f"""
 -- The payload as people may see it: the redacted view. Before intake has looked, nobody knows what is sensitive, so
 -- nothing is shown.
-SELECT {_SUMMARY}, hold_reason, retry_at,
+SELECT {_SUMMARY}, hold_reason, retry_at, attempt,
        redacted_payload AS payload, redacted_payload IS NOT NULL AS payload_known
   FROM exceptions
  WHERE tenant_id = %(tenant)s AND exception_id = %(exception_id)s
@@ -84,6 +90,15 @@ SELECT exception_id, tenant_id, position, occurred_at, sequence, stage, attempt,
  WHERE tenant_id = %(tenant)s AND exception_id = %(exception_id)s AND position > %(after)s AND occurred_at >= %(since)s
  ORDER BY position
  LIMIT %(limit)s
+"""
+
+NEWEST_RETRY = """
+-- What was written of the attempt that failed last.
+SELECT data FROM events
+ WHERE tenant_id = %(tenant)s AND exception_id = %(exception_id)s AND type = 'RetryScheduled'
+   AND occurred_at >= %(since)s
+ ORDER BY position DESC
+ LIMIT 1
 """
 
 LEDGER = """

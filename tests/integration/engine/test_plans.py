@@ -133,7 +133,7 @@ def test_without_a_word_on_failure_a_call_that_was_given_up_is_dead_lettered(wor
     one = world([call(1, AGAIN, "first")], script=lambda f, _: ToolResult(f.key, Answer.TRANSIENT, error="busy"))
     reference = one.planned()
     (retry,) = one.delivered(reference).retries
-    assert (retry.max_retries, retry.step) == (2, "1")
+    assert (retry.policy and retry.policy.max_retries, retry.step, retry.tool) == (2, "1", AGAIN)
     # when its tries are used up
     assert one.turns.give_up([retry]).onward == ()
     # then the exception is dead-lettered with what the tool said
@@ -298,7 +298,7 @@ def test_a_zombie_gives_nothing_up(world: MakeWorld) -> None:
     one.delivered(reference)
     before = one.rows("SELECT status, position FROM exceptions WHERE {own}")
     # when a delivery that still knows of the failure gives the call up
-    late = Retry(reference, ToolUnavailableError("busy"), None, 2, "1")
+    late = Retry(reference, ToolUnavailableError("busy"), step="1", tool=AGAIN)
     # then nothing happens
     assert one.turns.give_up([late]).onward == ()
     assert one.rows("SELECT status, position FROM exceptions WHERE {own}") == before
