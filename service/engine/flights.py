@@ -105,7 +105,8 @@ class Turn:
         course.parked |= {call.path for call in due if call is not step}
         reached = None if step is None else self._after_failure(draft, step, str(retry.error))
         if step is None or reached is None:
-            self.failures.append(of_call(retry.reference, retry.error, step, course.plan_id))
+            failure = of_call(retry.reference, retry.error, step, course.plan_id)
+            self.failures.append(failure if step is not None else replace(failure, tool=retry.tool))
             return
         row = {"key": effect_key(course.plan_id, step.path), "state": "failed", "error": str(retry.error)}
         draft.add("effects", row)
