@@ -34,8 +34,8 @@ MUTATIONS = (
     Mutation(
         "L3: an exception's positions are one after the other",
         "service/persistence/statements/stages.py",
-        "SET attempt = d.attempt, retry_at = d.retry_at, hold_reason = NULL, position = e.position + 1,",
-        "SET attempt = d.attempt, retry_at = d.retry_at, hold_reason = NULL,",
+        "hold_reason = NULL, position = e.position + 1, updated_at = %(now)s",
+        "hold_reason = NULL, updated_at = %(now)s",
         ROUNDS,
         round=ChaosRound("", "L3"),
     ),

@@ -282,8 +282,8 @@ WITH decided AS MATERIALIZED (
         AS d(id uuid, sequence int, attempt smallint, rate_limited smallint, retry_at timestamptz, data json)
 ), moved AS (
     UPDATE exceptions e
-       SET attempt = d.attempt, rate_limited = d.rate_limited, retry_at = d.retry_at, hold_reason = NULL,
-           position = e.position + 1, updated_at = %(now)s
+       SET attempt = d.attempt, rate_limited = d.rate_limited, retry_at = d.retry_at,
+           hold_reason = NULL, position = e.position + 1, updated_at = %(now)s
       FROM decided d
      WHERE e.exception_id = d.id
        {guard}
