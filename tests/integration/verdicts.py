@@ -1,4 +1,7 @@
-"""The pipeline's promises as SQL: each function names what breaks one, and an empty answer is the proof."""
+"""The pipeline's promises as SQL: each function names what breaks one, and an empty answer is the proof.
+
+What is about the event log alone is shared with the chaos rounds.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from service.persistence.unit_of_work import Transaction
-
-_APPLIED_TWICE = """
-SELECT exception_id, sequence, type, count(*) FROM events
- WHERE tenant_id = %(tenant)s
-   AND type IN ('ExceptionIngested', 'ExceptionNormalized', 'TriageCompleted', 'PolicyEvaluationCompleted',
-                'PlaybookMatched', 'ToolExecutionCompleted', 'ExceptionResolved')
- GROUP BY exception_id, sequence, type HAVING count(*) > 1
-"""
-
-_GAPS = """
-SELECT exception_id, count(*), max(position) FROM events
- WHERE tenant_id = %(tenant)s GROUP BY exception_id HAVING count(*) <> max(position)
-"""
-
-_BACKWARDS = """
-SELECT * FROM (
-    SELECT exception_id, position, sequence, stage,
-           lag(sequence) OVER w AS sequence_before, lag(stage) OVER w AS stage_before
-      FROM events WHERE tenant_id = %(tenant)s AND type <> 'ExceptionUpdated'
-    WINDOW w AS (PARTITION BY exception_id ORDER BY position)) AS step
- WHERE sequence < sequence_before OR (sequence = sequence_before AND stage < stage_before)
-"""
+from tests.chaos.pipeline import statements as sql
 
 _LOST = """
 SELECT a.id FROM unnest(%(ids)s::uuid[]) AS a(id)
@@ -51,11 +33,12 @@ def lost(transaction: Transaction, accepted: Sequence[str]) -> Sequence[Any]:
 
 def broken_promises(transaction: Transaction, tenant_id: str) -> dict[str, Sequence[Any]]:
     """What breaks a promise on one tenant's exceptions, by promise; {} when all are kept."""
-    parameters = {"tenant": tenant_id}
+    parameters = {"tenant": tenant_id, "tenants": [tenant_id]}
     statements = {
-        "worked twice": _APPLIED_TWICE,
-        "events missing": _GAPS,
-        "out of order": _BACKWARDS,
+        "worked twice": sql.APPLIED_TWICE,
+        "events missing": sql.GAPS,
+        "out of order": sql.BACKWARDS,
+        "before its turn": sql.BEFORE_ITS_TURN,
         "left in the outbox": _OUTBOX,
         "waits for a person without a reason": _IN_DOUBT,
     }

@@ -15,6 +15,8 @@ class Struck:
     fault: str
     began: float
     ended: float
+    told: str = ""
+    """What exactly was struck."""
 
 
 @dataclass(frozen=True)

@@ -105,9 +105,13 @@ class RoundRunner:
             _wait_until(start + strike.at)
             with self._in_force(strike) as when:
                 _wait_until(time.monotonic() + strike.lasts)
-            struck.append(Struck(strike.fault, when, time.time()))
+            struck.append(Struck(strike.fault, when, time.time(), self._told(strike)))
         _wait_until(start + max((post.at for post in plan.posts), default=0.0))
         return struck
+
+    def _told(self, strike: Strike) -> str:
+        fault = self._faults.get(strike.fault)
+        return fault.told if fault else "it came with the load"
 
     @contextmanager
     def _in_force(self, strike: Strike) -> Iterator[float]:
@@ -117,9 +121,9 @@ class RoundRunner:
             # Poison is in the load.
             yield when
             return
-        self._say(f"  {strike.fault} strikes")
         try:
             fault.strike(self._world, random.Random(strike.seed))
+            self._say(f"  {strike.fault} is in force: {fault.told}")
             yield when
         finally:
             fault.mend(self._world)

@@ -49,6 +49,10 @@ class Fault(Protocol):
     def summary(self) -> str:
         """One line for people."""
 
+    @property
+    def told(self) -> str:
+        """What exactly was struck."""
+
     def strike(self, world: Any, chance: random.Random) -> None:
         """Break it; return when it is in force."""
 

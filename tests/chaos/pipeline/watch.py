@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from service.errors import InfrastructureUnavailableError
-from service.persistence.queries import ledgers
+from service.persistence.queries import ledger_of
 from service.persistence.unit_of_work import unit_of_work
 
 _EVERY = 0.2
@@ -22,7 +22,7 @@ class LedgerWatch:
 
     def __init__(self, system: Engine, tenants: Collection[str]) -> None:
         self._system = system
-        self._tenants = frozenset(tenants)
+        self._tenants = tuple(tenants)
         self._over = Event()
         self._thread = Thread(target=self._look_all_the_time, name="ledger-watch", daemon=True)
         self.looks = 0
@@ -47,6 +47,7 @@ class LedgerWatch:
     def look(self) -> None:
         """Ask once. Raises InfrastructureUnavailableError when the database is away."""
         with unit_of_work(self._system) as transaction:
-            books = [one for one in ledgers(transaction) if one.tenant_id in self._tenants]
+            # One tenant after the other: each is one statement, hence one snapshot.
+            books = [ledger_of(transaction, tenant) for tenant in self._tenants]
         self.looks += 1
         self.unbalanced += [{**asdict(one), "at": time.time()} for one in books if not one.balanced]
