@@ -35,7 +35,7 @@ _profile = click.option(
     type=click.Choice(list(PROFILES)),
     default=next(iter(PROFILES)),
     show_default=True,
-    help="The world: `small` has one process of each kind and one broker.",
+    help="The world: `cluster` has three brokers and several of each process, `small` one of each.",
 )
 _exceptions = click.option(
     "--exceptions", default=_SCALE.exceptions, show_default=True, type=click.IntRange(10, 5000), help="Of a round."
@@ -151,6 +151,8 @@ def run_all(
         for place, name in enumerate(names)
         if (seed, (name,)) not in done
     ]
+    # Worlds are dear: rounds that need the same sort follow one another.
+    plans.sort(key=lambda plan: sorted(profile.needs(plan.faults)))
     _say(f"{len(plans)} rounds to run, {len(done)} done before; results in {results}")
     campaign = Campaign(profile, scale, results.with_suffix(""), _say, patience=patience)
     _carry_out(campaign, until(plans, hours * 3600), as_json, kept)
@@ -174,12 +176,15 @@ def replay(folder: Path, keep: bool, as_json: bool) -> None:
 @_json
 def list_faults(profile_name: str, as_json: bool) -> None:
     """List the faults of a profile, with a line each."""
-    summaries = PROFILES[profile_name].summaries()
+    profile = PROFILES[profile_name]
+    summaries = profile.summaries()
     if as_json:
         click.echo(json.dumps(summaries, indent=2))
         return
     for name, summary in summaries.items():
         click.echo(f"{name:28}  {summary}")
+    for name, why in profile.left_out().items():
+        click.echo(f"{name:28}  not on this machine: {why}", err=True)
 
 
 def _carry_out(campaign: Campaign, plans: Iterable[Round], as_json: bool, kept: Results | None = None) -> None:

@@ -33,7 +33,7 @@ class Campaign:
 
     def run(self, plans: Iterable[Round]) -> Iterator[Line]:
         """Each round, as it ends. A round that could not be carried out raises what stopped it."""
-        with worlds(self.profile, self.folder / "worlds") as opened:
+        with worlds(self.profile, self.say) as opened:
             for plan in plans:
                 self.say(f"seed {plan.seed} round {plan.number}: {', '.join(plan.faults) or 'no fault'}")
                 line = self._one(opened, plan)
@@ -41,10 +41,10 @@ class Campaign:
                 yield line
 
     def _one(self, opened: Worlds, plan: Round) -> Line:
-        world = opened.current()
+        world = opened.current(self.profile.needs(plan.faults))
         try:
             outcome = self._runner(world).run(plan, self.scale.tenants)
-            evidence = self._kept(outcome, opened)
+            evidence = self._kept(outcome, world)
         except BaseException:
             # What the world is in nobody knows.
             opened.abandon()
@@ -56,11 +56,11 @@ class Campaign:
     def _runner(self, world: World) -> RoundRunner:
         return RoundRunner(world, self.profile.faults(), self.say, self.patience)
 
-    def _kept(self, outcome: Outcome, opened: Worlds) -> str | None:
+    def _kept(self, outcome: Outcome, world: World) -> str | None:
         if not outcome.verdict and not self.keep_all:
             return None
         about = {"profile": self.profile.name, "scale": asdict(self.scale)}
-        return str(keep(outcome, opened.current(), self.folder, about))
+        return str(keep(outcome, world, self.folder, about))
 
 
 class Results:

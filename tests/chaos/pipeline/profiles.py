@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-from tests.chaos.pipeline import small
+from tests.chaos.pipeline.faults.catalogue import catalogue
+from tests.chaos.pipeline.faults.fault import Fault
 from tests.chaos.pipeline.kinds import POISON, Kind
-from tests.chaos.pipeline.surroundings import Fault, World
+from tests.chaos.pipeline.needs import Need, missing_here
+from tests.chaos.pipeline.world import World, running_world
 
 _POISONED = {
     Kind.POISON_EXIT: "an exception whose work ends the process (os._exit)",
@@ -25,37 +25,49 @@ class Profile:
     """A kind of world."""
 
     name: str
-    open: Callable[[Path], AbstractContextManager[World]]
-    """Starts one, its logs in this folder; it is gone afterwards."""
-    faults: Callable[[], Mapping[str, Fault]]
+    small: bool
+
+    def faults(self) -> Mapping[str, Fault]:
+        """New ones by name: all that this machine can give."""
+        return {name: fault for name, fault in catalogue().items() if not any(map(missing_here, fault.needs))}
+
+    def left_out(self) -> dict[str, str]:
+        """Those that this machine cannot give, and why."""
+        reasons = {name: [missing_here(need) for need in fault.needs] for name, fault in catalogue().items()}
+        return {name: "; ".join(filter(None, found)) for name, found in reasons.items() if any(found)}
 
     def summaries(self) -> dict[str, str]:
         """Every fault by name, with a line that says what it is; those that come with the load too."""
         struck = {name: fault.summary for name, fault in self.faults().items()}
         return dict(sorted({**struck, **{kind.value: _POISONED[kind] for kind in POISON}}.items()))
 
+    def needs(self, faults: Collection[str]) -> frozenset[Need]:
+        """What a world must be made with, for these faults to strike."""
+        known = self.faults()
+        return frozenset(need for name in faults if name in known for need in known[name].needs)
+
 
 PROFILES: Mapping[str, Profile] = {
-    "small": Profile("small", small.small_world, small.faults),
+    "cluster": Profile("cluster", small=False),
+    "small": Profile("small", small=True),
 }
 
 
 class Worlds:
-    """A world at a time: the same one until it is asked for afresh."""
+    """A world at a time: the same one until it is asked for afresh, or for another sort."""
 
-    def __init__(self, profile: Profile, logs: Path) -> None:
+    def __init__(self, profile: Profile, say: Callable[[str], None]) -> None:
         self._profile = profile
-        self._logs = logs
+        self._say = say
         self._open: AbstractContextManager[World] | None = None
         self._world: World | None = None
 
-    def current(self) -> World:
-        """The world of now; started if there is none."""
+    def current(self, needs: frozenset[Need] = frozenset()) -> World:
+        """A world made with exactly these needs; started if there is none."""
+        if self._world is not None and self._world.needs != needs:
+            self.abandon()
         if self._world is None:
-            # A campaign that goes on finds the folders of the worlds before.
-            self._logs.mkdir(parents=True, exist_ok=True)
-            logs = Path(tempfile.mkdtemp(prefix="world-", dir=self._logs))
-            self._open = self._profile.open(logs)
+            self._open = running_world("chaos", small=self._profile.small, needs=needs, say=self._say)
             self._world = self._open.__enter__()
         return self._world
 
@@ -67,9 +79,9 @@ class Worlds:
 
 
 @contextmanager
-def worlds(profile: Profile, logs: Path) -> Iterator[Worlds]:
+def worlds(profile: Profile, say: Callable[[str], None]) -> Iterator[Worlds]:
     """Whatever happens, the last world is gone afterwards."""
-    opened = Worlds(profile, logs)
+    opened = Worlds(profile, say)
     try:
         yield opened
     finally:
