@@ -17,8 +17,7 @@ from pathlib import Path
 
 import click
 
-from service.errors import SentinaiError
-from tests.chaos.pipeline.campaign import Campaign, Results, until
+from tests.chaos.pipeline.campaign import Campaign, NotCarriedOutError, Results, until
 from tests.chaos.pipeline.evidence import planned, scale_of
 from tests.chaos.pipeline.plan import Round, Scale, exact_round, round_of
 from tests.chaos.pipeline.profiles import PROFILES, Profile
@@ -202,8 +201,8 @@ def _carry_out(campaign: Campaign, plans: Iterable[Round], as_json: bool, kept: 
     except KeyboardInterrupt:
         _say("interrupted")
         stopped = True
-    except (SentinaiError, AssertionError, OSError) as error:
-        _say(f"a round could not be carried out: {type(error).__name__}: {error}")
+    except NotCarriedOutError as error:
+        _say(str(error))
         stopped = True
     print(json.dumps(as_document(lines), indent=2) if as_json else table(lines), file=stdout, flush=True)
     red = sorted({name for line in lines for name in line.red})

@@ -8,14 +8,28 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.chaos.pipeline.evidence import keep
+from confluent_kafka import KafkaException
+
+from service.errors import SentinaiError
+from tests.chaos.pipeline.evidence import keep, keep_logs
 from tests.chaos.pipeline.plan import Round, Scale
 from tests.chaos.pipeline.profiles import Profile, Worlds, worlds
 from tests.chaos.pipeline.report import Line, as_document, from_document, told
 from tests.chaos.pipeline.rounds import QUIET_WITHIN, Outcome, RoundRunner
-from tests.chaos.pipeline.surroundings import World
+from tests.chaos.pipeline.world import World
 
 Say = Callable[[str], None]
+
+_PREVENTED = (SentinaiError, AssertionError, OSError, KafkaException)
+"""What keeps a round from being carried out: something that was to be there was not."""
+_MOST_IN_A_ROW = 3
+
+
+class NotCarriedOutError(Exception):
+    """Some rounds have no verdict."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"{count} rounds could not be carried out; their logs are kept")
 
 
 @dataclass(frozen=True)
@@ -32,21 +46,35 @@ class Campaign:
     """Seconds after the last fault within which everything is at rest."""
 
     def run(self, plans: Iterable[Round]) -> Iterator[Line]:
-        """Each round, as it ends. A round that could not be carried out raises what stopped it."""
+        """Each round, as it ends. One that could not be carried out is told of and passed over, in a fresh world.
+
+        Raises NotCarriedOutError after the last when there were such rounds, and at once when nothing works any more.
+        """
+        failed = in_a_row = 0
         with worlds(self.profile, self.say) as opened:
             for plan in plans:
                 self.say(f"seed {plan.seed} round {plan.number}: {', '.join(plan.faults) or 'no fault'}")
-                line = self._one(opened, plan)
+                try:
+                    line = self._one(opened, plan)
+                except _PREVENTED as error:
+                    self.say(f"not carried out: {type(error).__name__}: {error}")
+                    failed, in_a_row = failed + 1, in_a_row + 1
+                    if in_a_row == _MOST_IN_A_ROW:
+                        break
+                    continue
+                in_a_row = 0
                 self.say(told(line))
                 yield line
+        if failed:
+            raise NotCarriedOutError(failed)
 
     def _one(self, opened: Worlds, plan: Round) -> Line:
         world = opened.current(self.profile.needs(plan.faults))
         try:
             outcome = self._runner(world).run(plan, self.scale.tenants)
             evidence = self._kept(outcome, world)
-        except BaseException:
-            # What the world is in nobody knows.
+        except _PREVENTED:
+            keep_logs(world, self.folder / f"not-carried-out-{plan.name}")
             opened.abandon()
             raise
         if outcome.verdict:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from service.persistence.unit_of_work import Transaction, unit_of_work
 from tests.chaos.pipeline.plan import Scale
 from tests.chaos.pipeline.rounds import Outcome
-from tests.chaos.pipeline.surroundings import World
+from tests.chaos.pipeline.world import World
 
 _MOST_TIMELINES = 30
 _TAIL_BYTES = 200_000
@@ -37,8 +37,17 @@ def keep(outcome: Outcome, world: World, folder: Path, about: Mapping[str, Any])
     with unit_of_work(world.system) as transaction:
         _write(home / "timelines.json", {one: _timeline(transaction, one) for one in suspects})
         _write(home / "rows.json", {one: _rows(transaction, one) for one in suspects})
-    _tails(world.logs, home / "logs")
+    keep_logs(world, home / "logs")
     return home
+
+
+def keep_logs(world: World, into: Path) -> None:
+    """The end of each process's log."""
+    into.mkdir(parents=True, exist_ok=True)
+    for log in sorted(path for path in world.logs.glob("*.log") if path.is_file()):
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _TAIL_BYTES), os.SEEK_SET)
+            (into / log.name).write_bytes(file.read())
 
 
 def planned(home: Path) -> dict[str, Any]:
@@ -102,18 +111,6 @@ def _of(transaction: Transaction, statement: str, exception_id: str) -> list[dic
         {name: value for name, value in row._asdict().items() if name not in _HIDDEN}
         for row in transaction.rows(statement, {"id": exception_id})
     ]
-
-
-def _tails(logs: Path, into: Path) -> None:
-    into.mkdir(exist_ok=True)
-    for log in _files(logs):
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _TAIL_BYTES), os.SEEK_SET)
-            (into / log.name).write_bytes(file.read())
-
-
-def _files(logs: Path) -> Iterable[Path]:
-    return sorted(path for path in logs.glob("*.log") if path.is_file())
 
 
 def _write(file: Path, document: Mapping[str, Any] | Sequence[Any]) -> None:

@@ -20,13 +20,14 @@ from tests.chaos.pipeline import outside
 from tests.chaos.pipeline import statements as sql
 from tests.chaos.pipeline.answers import Answers
 from tests.chaos.pipeline.desks import open_desk
+from tests.chaos.pipeline.faults.fault import Fault
 from tests.chaos.pipeline.kinds import Kind, body
 from tests.chaos.pipeline.load import Load
 from tests.chaos.pipeline.plan import Round, Strike
 from tests.chaos.pipeline.recovery import Recovery, Struck, recovery
-from tests.chaos.pipeline.surroundings import Fault, World
 from tests.chaos.pipeline.verdict import Quiet, Seen, Verdict, judge
 from tests.chaos.pipeline.watch import LedgerWatch
+from tests.chaos.pipeline.world import World
 
 QUIET_WITHIN = 120.0
 _LOOK_EVERY = 0.25

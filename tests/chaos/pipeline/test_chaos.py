@@ -22,7 +22,7 @@ def test_six_rounds_of_faults_break_no_invariant(tmp_path: Path) -> None:
     # given faults of different parts, one a round
     plans = [exact_round(SEED, number, [name], SCALE) for number, name in enumerate(ROUNDS, start=1)]
     # when they strike while exceptions come in
-    lines = list(Campaign(PROFILES["small"], SCALE, tmp_path, print).run(plans))
+    lines = list(Campaign(PROFILES["cluster"], SCALE, tmp_path, print).run(plans))
     print(table(lines))
     # then nothing is lost, worked twice or out of order, and everything comes to rest
     assert {line.faults: (line.red, line.evidence) for line in lines if line.red} == {}
