@@ -43,12 +43,11 @@ class Topology:
             },
         }
         changed = {name: _replaced(value, addresses) for name, value in self.instance.environment().items()}
-        # Packs may name the tool server itself as well.
-        direct = self.instance.environment()
-        for name in ("SENTINAI_EGRESS_ALLOW", "SENTINAI_EGRESS_HOSTS"):
-            if changed[name] != direct[name]:
-                changed[name] += f",{direct[name]}"
-        return changed
+        # A plan names the address of whoever made it, and any worker may carry it out; packs may name the tool server
+        # itself as well.
+        ways = [f"{HOST}:{port}" for name, port in self.ports.items() if name.endswith(f">{_TOOLS}")]
+        everywhere = ",".join((*sorted(ways), self.instance.address(_TOOLS)))
+        return {**changed, "SENTINAI_EGRESS_ALLOW": everywhere, "SENTINAI_EGRESS_HOSTS": everywhere}
 
     def broker_properties(self, broker: str) -> dict[str, str]:
         """The listeners of a broker, and the links by which it reaches the others."""
