@@ -41,6 +41,8 @@ class Answers:
     inputs: list[AcceptedInput] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     """Answers that a careful source may not get, whatever is broken: a request of ours called wrong, say."""
+    puzzled: list[str] = field(default_factory=list)
+    """Answers 500, after which the source came again: nothing is lost, but an outage should be called one (503)."""
     unanswered: list[str] = field(default_factory=list)
     """Requests that had no answer when the round ended."""
     _lock: Lock = field(default_factory=Lock, repr=False)
@@ -59,6 +61,11 @@ class Answers:
         """Note an answer that should not have been given."""
         with self._lock:
             self.refused.append(what)
+
+    def puzzle(self, what: str) -> None:
+        """Note an answer 500."""
+        with self._lock:
+            self.puzzled.append(what)
 
     def expected(self) -> list[dict[str, object]]:
         """For each exception: where it may rest, whether it must be a dead letter, and its highest sequence."""
@@ -83,6 +90,7 @@ class Answers:
             "accepted": [asdict(one) for one in self.accepted],
             "inputs": [asdict(one) for one in self.inputs],
             "refused": self.refused,
+            "puzzled": self.puzzled,
             "unanswered": self.unanswered,
         }
         file.write_text(json.dumps(document, indent=1), encoding="utf-8")

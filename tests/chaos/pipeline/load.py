@@ -171,6 +171,8 @@ class Load:
         self._desks[post.tenant].add(time.monotonic(), f"{post.key} about another's", attempt)
 
     def _not_accepted(self, what: str, response: requests.Response) -> float | None:
+        if response.status_code == 500:
+            self._answers.puzzle(f"{what}: {response.text[:300]}")
         if response.status_code in _BUSY:
             return _AGAIN
         self._answers.refuse(f"{what}: {response.status_code} {response.text[:300]}")

@@ -25,6 +25,8 @@ class Line:
     """Seconds from the last fault until all was at rest; None: it never was."""
     recoveries: tuple[dict[str, Any], ...]
     evidence: str | None = None
+    puzzled: int = 0
+    """Answers 500."""
 
     @classmethod
     def of(cls, outcome: Outcome, evidence: str | None) -> Line:
@@ -36,7 +38,10 @@ class Line:
         plan = outcome.round
         red = tuple(names(outcome.verdict))
         quiet = outcome.seen.quiet.seconds
-        return cls(plan.seed, plan.number, plan.faults, red, outcome.accepted, outcome.seconds, quiet, felt, evidence)
+        return cls(
+            *(plan.seed, plan.number, plan.faults, red, outcome.accepted, outcome.seconds, quiet, felt, evidence),
+            puzzled=len(outcome.seen.answers.puzzled),
+        )
 
 
 def told(line: Line) -> str:
@@ -44,7 +49,8 @@ def told(line: Line) -> str:
     felt = ", ".join(f"{one['fault']}: gap {one['gap']} s, p99 {one['p99']} s" for one in line.recoveries)
     quiet = "never at rest" if line.quiet is None else f"at rest after {line.quiet} s"
     verdict = f"RED {' '.join(line.red)}" if line.red else "green"
-    tail = f"; evidence in {line.evidence}" if line.evidence else ""
+    puzzled = f"; {line.puzzled} answers were 500" if line.puzzled else ""
+    tail = f"{puzzled}; evidence in {line.evidence}" if line.evidence else puzzled
     return (
         f"seed {line.seed} round {line.number} [{', '.join(line.faults) or 'no fault'}]: {verdict}; "
         f"{line.accepted} accepted, {quiet}, {line.seconds} s{'; ' + felt if felt else ''}{tail}"
@@ -81,6 +87,7 @@ def as_document(lines: Iterable[Line]) -> list[dict[str, Any]]:
             "quietAfterSeconds": line.quiet,
             "recoveries": list(line.recoveries),
             "evidence": line.evidence,
+            "answers500": line.puzzled,
         }
         for line in lines
     ]
@@ -98,6 +105,7 @@ def from_document(document: dict[str, Any]) -> Line:
         quiet=document["quietAfterSeconds"],
         recoveries=tuple(document["recoveries"]),
         evidence=document["evidence"],
+        puzzled=document["answers500"],
     )
 
 
