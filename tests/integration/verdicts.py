@@ -38,7 +38,6 @@ def broken_promises(transaction: Transaction, tenant_id: str) -> dict[str, Seque
         "worked twice": sql.APPLIED_TWICE,
         "events missing": sql.GAPS,
         "out of order": sql.BACKWARDS,
-        "before its turn": sql.BEFORE_ITS_TURN,
         "left in the outbox": _OUTBOX,
         "waits for a person without a reason": _IN_DOUBT,
     }
