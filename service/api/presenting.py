@@ -40,8 +40,20 @@ def detail(details: ExceptionDetails) -> schemas.ExceptionDetail:
     )
 
 
-def event(row: Row[Any]) -> schemas.Event:
-    """One event of a timeline."""
+def blocked_by(row: Row[Any]) -> schemas.BlockedBy | None:
+    """What the later inputs of an exception wait behind; None when none of them waits."""
+    if row.blocked_by is None:
+        return None
+    return schemas.BlockedBy(
+        dead_letter_id=row.blocked_by,
+        sequence=row.sequence,
+        since=row.blocked_since,
+        waiting=row.last_sequence - row.sequence,
+    )
+
+
+def event(row: Row[Any], fence: schemas.BlockedBy | None = None) -> schemas.Event:
+    """One event of a timeline; `fence`: what inputs after its own wait behind."""
     return schemas.Event(
         event_id=event_id(row.exception_id, row.position, row.occurred_at),
         tenant_id=row.tenant_id,
@@ -55,6 +67,7 @@ def event(row: Row[Any]) -> schemas.Event:
         trace_id=row.trace_id.hex,
         pack_versions=versions(row),
         data=row.data,
+        blocked_by=fence if fence is not None and row.sequence > fence.sequence else None,
     )
 
 
@@ -96,6 +109,7 @@ def _summary_values(row: Row[Any]) -> dict[str, Any]:
         "updated_at": row.updated_at,
         "deadline_at": row.deadline_at,
         "next_retry_at": row.next_retry_at,
+        "blocked_by": blocked_by(row),
     }
 
 
@@ -145,11 +159,16 @@ def _dead_letter(row: Row[Any] | None) -> schemas.DeadLetter | None:
     if row is None:
         return None
     return schemas.DeadLetter(
+        dead_letter_id=row.dead_letter_id,
         sequence=row.sequence,
         stage=stage(row.stage),
         error_class=row.error_class,
+        error_kind=row.error_kind,
         message=row.message,
+        tool=row.tool,
+        signature=row.signature,
         attempts=row.attempts,
         state=row.state,
+        redrives=row.redrives,
         dead_lettered_at=row.dead_lettered_at,
     )

@@ -9,6 +9,7 @@ from sqlalchemy import Row
 
 from service.api import dead_letter_schemas as schemas
 from service.api import presenting
+from service.api.schemas import BlockedBy
 from service.domain.events import EventType
 from service.persistence.dead_letters import DeadLetterStory, Listed, trend
 
@@ -28,6 +29,9 @@ def summary(listed: Listed) -> schemas.DeadLetterSummary:
 def detail(story: DeadLetterStory) -> schemas.DeadLetterDetail:
     """A dead letter with its story."""
     row = story.row
+    fence = BlockedBy(
+        dead_letter_id=row.dead_letter_id, sequence=row.sequence, since=row.dead_lettered_at, waiting=row.blocking
+    )
     return schemas.DeadLetterDetail(
         **_summary_values(row, row.blocking),
         pattern=row.pattern,
@@ -36,7 +40,7 @@ def detail(story: DeadLetterStory) -> schemas.DeadLetterDetail:
         external_id=row.external_id,
         exception_status=row.status,
         history=[_attempt(event) for event in story.attempts],
-        last_events=[presenting.event(event) for event in story.last_events],
+        last_events=[presenting.event(event, fence if row.blocking else None) for event in story.last_events],
         payload=schemas.PayloadReference(path=f"/exceptions/{row.exception_id}/payload"),
     )
 

@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 from service.api.retry_schemas import NextRetry
 from service.domain.exceptions import InputType, Severity, Status
 from service.domain.packs.playbooks import SIGNAL_NAME
+from service.errors import ErrorKind
 
 LARGEST_BATCH = 1000
 
@@ -223,6 +224,15 @@ class PackVersions(_Out):
     tenant: int | None
 
 
+class BlockedBy(_Out):
+    """The dead letter that inputs wait behind, in order, until it is redriven or discarded."""
+
+    dead_letter_id: UUID
+    sequence: int = Field(description="The input that could not be worked.")
+    since: datetime
+    waiting: int = Field(description="How many later inputs of the exception wait.")
+
+
 class ExceptionSummary(_Out):
     """An exception as lists show it."""
 
@@ -247,6 +257,7 @@ class ExceptionSummary(_Out):
     updated_at: datetime
     deadline_at: datetime | None
     next_retry_at: datetime | None = Field(description="When its next attempt is due, after one that failed.")
+    blocked_by: BlockedBy | None = Field(description="Null unless later inputs wait behind a dead letter.")
 
 
 class PlanStep(_Out):
@@ -324,14 +335,19 @@ class UnknownEffect(_Out):
 
 
 class DeadLetter(_Out):
-    """The last time it could not be worked."""
+    """The last time it could not be worked. More of it: GET /dlq/{deadLetterId}."""
 
+    dead_letter_id: UUID
     sequence: int
     stage: str
     error_class: str
+    error_kind: ErrorKind
     message: str
+    tool: str | None
+    signature: str
     attempts: int
     state: str
+    redrives: int
     dead_lettered_at: datetime
 
 
@@ -383,6 +399,9 @@ class Event(_Out):
     trace_id: str
     pack_versions: PackVersions | None
     data: dict[str, Any]
+    blocked_by: BlockedBy | None = Field(
+        default=None, description="Of an input that waits behind a dead letter; null for everything else."
+    )
 
 
 class ExceptionList(_Out):

@@ -66,8 +66,20 @@ def get(api: Api, exception_id: str, as_json: bool) -> None:
         click.echo(f"attempt {retry['attempt']}{of} follows at {retry['at']}: {retry['error']}")
     for line in _waits(answer):
         click.echo(line)
-    if answer["deadLetter"]:
-        click.echo(f"dead-lettered at {answer['deadLetter']['stage']}: {answer['deadLetter']['message']}")
+    for line in _died(answer):
+        click.echo(line)
+
+
+def _died(answer: dict[str, Any]) -> Iterator[str]:
+    """What could not be worked, and what waits behind it."""
+    letter, blocked = answer["deadLetter"], answer["blockedBy"]
+    if letter:
+        yield f"dead-lettered at {letter['stage']}: {letter['message']}"
+        yield f"  {letter['state']}; its story: sentinai dlq show {letter['deadLetterId']}"
+    if blocked:
+        by = f"dead letter {blocked['deadLetterId']} of input {blocked['sequence']}"
+        yield f"blocked since {blocked['since']} by {by}:"
+        yield f"  {blocked['waiting']} later inputs wait until it is redriven or discarded"
 
 
 def _waits(answer: dict[str, Any]) -> Iterator[str]:
@@ -98,6 +110,7 @@ def _waits(answer: dict[str, Any]) -> Iterator[str]:
 @click.option("--status", multiple=True, help="Only these; may be repeated.")
 @click.option("--type", "exception_type", help="Only this exception type.")
 @click.option("--retrying", is_flag=True, help="Only those that failed for now and are tried again.")
+@click.option("--blocked", is_flag=True, help="Only those with later inputs that wait behind a dead letter.")
 @click.option("--limit", default=50, show_default=True, help="At most so many (200).")
 @click.option("--cursor", help="nextCursor of the page before.")
 @json_option
@@ -107,29 +120,27 @@ def list_(
     status: tuple[str, ...],
     exception_type: str | None,
     retrying: bool,
+    blocked: bool,
     limit: int,
     cursor: str | None,
     as_json: bool,
 ) -> None:
     """Show the newest exceptions."""
-    given = {"status": ",".join(status), "exceptionType": exception_type, "limit": limit, "cursor": cursor}
-    given |= {"retrying": "true"} if retrying else {}
+    given = {
+        "status": ",".join(status),
+        "exceptionType": exception_type,
+        "retrying": "true" if retrying else None,
+        "blocked": "true" if blocked else None,
+        "limit": limit,
+        "cursor": cursor,
+    }
     answer = api.call("/exceptions?" + urlencode({name: value for name, value in given.items() if value}))
     if as_json:
         print_json(answer)
     else:
-        print_table(
-            answer["items"],
-            (
-                "exceptionId",
-                "status",
-                "exceptionType",
-                "severity",
-                "receivedAt",
-                *(("nextRetryAt",) if retrying else ()),
-            ),
-            "no exceptions",
-        )
+        columns: tuple[str, ...] = ("exceptionId", "status", "exceptionType", "severity", "receivedAt")
+        columns += (("nextRetryAt",) if retrying else ()) + ("blockedBy",)
+        print_table([_fenced(one) for one in answer["items"]], columns, "no exceptions")
 
 
 @command.command(epilog="\b\nExamples:\n  sentinai exceptions events 01a205fe-b64c-7364-9d0e-26506e68e860")
@@ -148,4 +159,10 @@ def events(api: Api, exception_id: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        print_table(found, ("occurredAt", "sequence", "stage", "type"), "nothing happened")
+        columns = ("occurredAt", "sequence", "stage", "type", "blockedBy")
+        print_table([_fenced(one) for one in found], columns, "nothing happened")
+
+
+def _fenced(one: dict[str, Any]) -> dict[str, Any]:
+    """A row of a list with the dead letter that keeps it from going on, by its id."""
+    return {**one, "blockedBy": one["blockedBy"] and one["blockedBy"]["deadLetterId"]}

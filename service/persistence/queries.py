@@ -39,6 +39,8 @@ class ListFilter:
     received_to: datetime | None = None
     retrying: bool | None = None
     """Whether their next attempt is to come after one that failed."""
+    blocked: bool | None = None
+    """Whether later inputs wait behind a dead letter."""
     text: str | None = None
     """Part of the external id, type, source system, assignee, or the start of the exception's id."""
 
@@ -111,6 +113,14 @@ class ExceptionDetails:
     """The newest first, at most NOTIFICATIONS_SHOWN."""
 
 
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Events of an exception, and the row that tells whether some of them wait behind a dead letter."""
+
+    head: Row[Any]
+    events: Sequence[Row[Any]]
+
+
 def list_exceptions(
     transaction: Transaction, tenant_id: str, wanted: ListFilter, *, newest_first: bool, after: UUID | None, limit: int
 ) -> Sequence[Row[Any]]:
@@ -123,6 +133,8 @@ def list_exceptions(
         "source_system": wanted.source_system,
         "retrying": wanted.retrying,
         "not_retrying": wanted.retrying is False,
+        "blocked": wanted.blocked is True,
+        "not_blocked": wanted.blocked is False,
         "pattern": f"%{_literal(wanted.text)}%" if wanted.text else None,
         "before" if newest_first else "after": after and str(after),
     }
@@ -167,14 +179,15 @@ def stored_plan(transaction: Transaction, tenant_id: str, exception_id: UUID) ->
 
 def list_events(
     transaction: Transaction, tenant_id: str, exception_id: UUID, *, after: int, limit: int
-) -> Sequence[Row[Any]] | None:
+) -> Timeline | None:
     """At most `limit` events after position `after`, in order; None when the tenant has no such exception."""
     parameters = {"tenant": tenant_id, "exception_id": str(exception_id)}
-    received = _first(transaction, statements.RECEIVED_AT, parameters)
-    if received is None:
+    head = _first(transaction, statements.HEAD, parameters)
+    if head is None:
         return None
-    since = received.received_at - _CLOCK_SKEW
-    return transaction.rows(statements.EVENTS, {**parameters, "after": after, "since": since, "limit": limit})
+    since = head.received_at - _CLOCK_SKEW
+    rows = transaction.rows(statements.EVENTS, {**parameters, "after": after, "since": since, "limit": limit})
+    return Timeline(head, rows)
 
 
 def ledger_of(transaction: Transaction, tenant_id: str) -> Ledger:

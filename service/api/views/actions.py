@@ -20,7 +20,7 @@ from service.persistence.approvals import Approvals
 
 blueprint = Blueprint("actions", __name__, url_prefix="/exceptions/<identifier>")
 
-_UNCANCELLABLE = (Status.RESOLVED, Status.CANCELLED, Status.DEAD_LETTERED, Status.DISCARDED)
+_UNCANCELLABLE = (Status.RESOLVED, Status.CANCELLED, Status.DISCARDED)
 _PLANLESS = (Status.RESOLVED, Status.ESCALATED, Status.CANCELLED, Status.DISCARDED, Status.PENDING_APPROVAL)
 """Statuses in which no plan is under way that could wait for a signal."""
 _LONGEST_COMMENT = 10_000
@@ -52,6 +52,9 @@ def cancel(identifier: str) -> Response:
 
     def act(locked: Locked) -> int:
         status = locked.exception.status
+        if status is Status.DEAD_LETTERED:
+            detail = "discard its dead letter instead, or redrive it and cancel the exception then"
+            raise ProblemError(CONFLICT, f"the exception is {status}, and its later inputs wait: {detail}")
         if status in _UNCANCELLABLE:
             raise ProblemError(CONFLICT, f"the exception is {status}: there is nothing left to cancel")
         Approvals(locked.transaction, caller.tenant_id, locked.now).withdraw(locked.exception_id)

@@ -30,6 +30,7 @@ class ListParameters(Paging):
     source_system: Name | None = None
     from_: Moment | None = Field(default=None, alias="from", description="Received at or after.")
     to: Moment | None = Field(default=None, description="Received before.")
+    blocked: bool | None = Field(default=None, description="Whether later inputs wait behind a dead letter.")
     q: Search | None = Field(default=None, description="Part of the external id, type, source system, assignee or id.")
     retrying: bool | None = Field(default=None, description="Whether a retry is to come after a failed attempt.")
     sort: Literal["-receivedAt", "receivedAt"] = "-receivedAt"
@@ -75,17 +76,18 @@ def list_events(identifier: str) -> Response:
     wanted = parameters(Paging)
     place = after(wanted, "events")
     with unit_of_work(services().engine, [caller.tenant_id]) as transaction:
-        rows = queries.list_events(
+        timeline = queries.list_events(
             transaction,
             caller.tenant_id,
             exception_id,
             after=place_number(place) if place else 0,
             limit=wanted.limit + 1,
         )
-    if rows is None:
+    if timeline is None:
         raise not_found()
-    items, cursor = page(rows, wanted, "events", "position")
-    return answer(schemas.EventList(items=[presenting.event(row) for row in items], next_cursor=cursor))
+    items, cursor = page(timeline.events, wanted, "events", "position")
+    fence = presenting.blocked_by(timeline.head)
+    return answer(schemas.EventList(items=[presenting.event(row, fence) for row in items], next_cursor=cursor))
 
 
 @blueprint.get("/ledger")
@@ -106,5 +108,6 @@ def _filter(wanted: ListParameters) -> ListFilter:
         received_from=wanted.from_,
         received_to=wanted.to,
         retrying=wanted.retrying,
+        blocked=wanted.blocked,
         text=wanted.q,
     )

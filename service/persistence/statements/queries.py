@@ -12,13 +12,26 @@ trace_id, occurred_at, received_at, updated_at, deadline_at,
 CASE WHEN {RETRYING} THEN retry_at END AS next_retry_at
 """
 
+FENCE = """
+  LEFT JOIN LATERAL (
+    SELECT l.dead_letter_id AS blocked_by, l.dead_lettered_at AS blocked_since
+      FROM dead_letters l
+     WHERE e.status = 'DEAD_LETTERED' AND e.last_sequence > e.sequence
+       AND l.exception_id = e.exception_id AND l.sequence = e.sequence
+  ) fence ON true
+"""
+"""What keeps later inputs of an exception `e` from being worked: looked up for those alone that have any."""
+
 LIST = f"""
 -- Pages along exceptions_by_tenant or exceptions_by_status: ids are UUIDv7, so their order is that of receipt.
-SELECT {_SUMMARY}
-  FROM exceptions
- WHERE tenant_id = %(tenant)s {{conditions}}
- ORDER BY exception_id {{direction}}
- LIMIT %(limit)s
+SELECT e.*, fence.*
+  FROM (SELECT {_SUMMARY}
+          FROM exceptions
+         WHERE tenant_id = %(tenant)s {{conditions}}
+         ORDER BY exception_id {{direction}}
+         LIMIT %(limit)s) e
+  {FENCE}
+ ORDER BY e.exception_id {{direction}}
 """  # noqa: S608 - made of this module's constants
 
 CONDITIONS = {
@@ -31,6 +44,8 @@ CONDITIONS = {
     "not_retrying": f"AND NOT ({RETRYING})",
     "first_id": "AND exception_id >= %(first_id)s::uuid AND received_at >= %(received_from)s",
     "last_id": "AND exception_id <= %(last_id)s::uuid AND received_at < %(received_to)s",
+    "blocked": "AND status = 'DEAD_LETTERED' AND last_sequence > sequence",
+    "not_blocked": "AND NOT (status = 'DEAD_LETTERED' AND last_sequence > sequence)",
     "after": "AND exception_id > %(after)s::uuid",
     "before": "AND exception_id < %(before)s::uuid",
     "pattern": (
@@ -44,10 +59,12 @@ exceptions_by_status has the rows in order."""
 GET = f"""
 -- The payload as people may see it: the redacted view. Before intake has looked, nobody knows what is sensitive, so
 -- nothing is shown.
-SELECT {_SUMMARY}, hold_reason, retry_at, attempt,
-       redacted_payload AS payload, redacted_payload IS NOT NULL AS payload_known
-  FROM exceptions
- WHERE tenant_id = %(tenant)s AND exception_id = %(exception_id)s
+SELECT e.*, fence.*
+  FROM (SELECT {_SUMMARY}, hold_reason, retry_at, attempt,
+               redacted_payload AS payload, redacted_payload IS NOT NULL AS payload_known
+          FROM exceptions
+         WHERE tenant_id = %(tenant)s AND exception_id = %(exception_id)s) e
+  {FENCE}
 """  # noqa: S608 - made of this module's constants
 
 PLAN = """
@@ -71,16 +88,20 @@ SELECT idempotency_key, step, tool, state, attempt, requested_at, sent_at, finis
 """
 
 DEAD_LETTER = """
-SELECT sequence, stage, error_class, message, attempts, state, dead_lettered_at
+SELECT dead_letter_id, sequence, stage, error_class, error_kind, message, tool, signature, attempts, state, redrives,
+       dead_lettered_at
   FROM dead_letters
  WHERE tenant_id = %(tenant)s AND exception_id = %(exception_id)s
  ORDER BY position DESC
  LIMIT 1
 """
 
-RECEIVED_AT = """
-SELECT received_at FROM exceptions WHERE tenant_id = %(tenant)s AND exception_id = %(exception_id)s
-"""
+HEAD = f"""
+SELECT e.received_at, e.sequence, e.last_sequence, fence.*
+  FROM exceptions e {FENCE}
+ WHERE e.tenant_id = %(tenant)s AND e.exception_id = %(exception_id)s
+"""  # noqa: S608 - made of this module's constants
+"""What a timeline is read with."""
 
 EVENTS = """
 -- `since` keeps the months before the exception existed out of the search.
