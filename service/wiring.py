@@ -18,6 +18,7 @@ from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.held import HeldWork
 from service.dispatch.lanes import LaneLeases
 from service.dispatch.notifications import DueNotifications, NotificationSender
+from service.dispatch.redrives import Redrives
 from service.dispatch.timers import Timers
 from service.dispatch.upkeep import Chore, Upkeep
 from service.domain.exceptions import PackVersions
@@ -166,6 +167,14 @@ def build_upkeep(settings: Settings) -> Upkeep:
         reconciliation.reconcile(engine, settings.reconcile_after_seconds, utc_now())
 
     return Upkeep(engine, process_name(), (Chore("reconcile", RECONCILE_EVERY_SECONDS, reconcile),))
+
+
+def build_redrives(settings: Settings) -> Redrives:
+    """What a dispatcher does about redrives, with connections of its own: it only looks as SYSTEM."""
+    return Redrives(
+        open_engine(settings.database_url, Role.SYSTEM, pool_size=1),
+        open_engine(settings.database_url, Role.APPLICATION, pool_size=1),
+    )
 
 
 def process_name() -> str:

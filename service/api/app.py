@@ -26,6 +26,8 @@ from service.api.views import (
     packs,
     payload,
     reading,
+    redrive_operations,
+    redriving,
     steps,
 )
 from service.keyring import build_sealing
@@ -55,6 +57,8 @@ def build_app(settings: Settings | None = None) -> Flask:
         payload,
         reading,
         dead_letters,
+        redriving,
+        redrive_operations,
         operations,
         packs,
         backtests,

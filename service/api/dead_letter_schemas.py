@@ -12,8 +12,9 @@ from pydantic.alias_generators import to_camel
 from service.api.paging import Paging, Search, Several
 from service.api.schemas import Event, Moment, Name, PackVersions
 from service.domain.exceptions import Stage, Status
+from service.domain.redriving import DeadLetterState
 from service.errors import ErrorKind
-from service.persistence.dead_letters import DeadLetterFilter, DeadLetterState
+from service.persistence.dead_letters import DeadLetterFilter
 
 StageName = Literal["intake", "triage", "policy", "playbook", "tool"]
 Signature = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
@@ -44,9 +45,10 @@ class DeadLetterCriteria(BaseModel):
         default=None, description="Part of the message, error class, tool, exception type, source system or an id."
     )
 
-    def as_filter(self) -> DeadLetterFilter:
-        """As the repository takes it."""
+    def as_filter(self, ids: tuple[UUID, ...] = ()) -> DeadLetterFilter:
+        """As the repository takes it; `ids`: of these only."""
         return DeadLetterFilter(
+            ids=ids,
             states=tuple(self.state),
             stages=tuple(Stage[name.upper()] for name in self.stage),
             error_class=self.error_class,

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.api import cloudevent, dead_letter_calls, pack_calls, problems, schemas
+from service.api import cloudevent, dead_letter_calls, pack_calls, problems, redrive_calls, schemas
 from service.api.calls import OF_BODIES as _OF_BODIES
 from service.api.calls import Call as _Call
 from service.api.paging import Paging
@@ -28,6 +28,7 @@ _ASKED = (
     schemas.ApprovalDecision,
     schemas.StepCompletion,
     schemas.EffectResolution,
+    *redrive_calls.ASKED,
     *pack_calls.ASKED,
 )
 _ANSWERED = (
@@ -42,6 +43,7 @@ _ANSWERED = (
     schemas.Readiness,
     schemas.UnredactedPayload,
     *dead_letter_calls.ANSWERED,
+    *redrive_calls.ANSWERED,
     *pack_calls.ANSWERED,
 )
 _ALWAYS = (problems.UNAUTHENTICATED, problems.UNAVAILABLE, problems.INTERNAL)
@@ -174,6 +176,7 @@ _CALLS: Mapping[str, Mapping[str, _Call]] = {
         )
     },
     **dead_letter_calls.CALLS,
+    **redrive_calls.CALLS,
     **pack_calls.CALLS,
 }
 
@@ -182,6 +185,7 @@ _PATH_PARAMETERS = {
     "step": {"type": "string", "description": "The step's path, like 3, 3.1 or 3[0].1; percent-encoded."},
     "key": {"type": "string", "format": "uuid", "description": "The effect's idempotency key."},
     **dead_letter_calls.PATH_PARAMETERS,
+    **redrive_calls.PATH_PARAMETERS,
     **pack_calls.PATH_PARAMETERS,
 }
 _HEADERS = {

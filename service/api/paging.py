@@ -7,13 +7,12 @@ import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, TypeVar, get_origin
+from typing import Annotated, TypeVar, get_origin
 from uuid import UUID
 
 from flask import request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
-from sqlalchemy import Row
 
 from service.api.limits import check_storable
 from service.api.problems import INVALID, ProblemError, invalid
@@ -23,6 +22,7 @@ DEFAULT_LIMIT = 50
 LARGEST_LIMIT = 200
 LONGEST_SEARCH = 100
 _M = TypeVar("_M", bound=BaseModel)
+_R = TypeVar("_R")
 
 
 def _split(value: object) -> object:
@@ -76,7 +76,7 @@ def parameters(model: type[_M]) -> _M:
         raise invalid(error) from None
 
 
-def page(rows: Sequence[Row[Any]], wanted: Paging, of: str, *columns: str) -> tuple[Sequence[Row[Any]], str | None]:
+def page(rows: Sequence[_R], wanted: Paging, of: str, *columns: str) -> tuple[Sequence[_R], str | None]:
     """The page's rows, and where the next one begins if there is more. `columns` are a row's place in the list."""
     if len(rows) <= wanted.limit:
         return rows, None

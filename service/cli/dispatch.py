@@ -9,7 +9,7 @@ import signal
 import click
 
 from service.settings import load_settings
-from service.wiring import build_dispatcher, build_upkeep
+from service.wiring import build_dispatcher, build_redrives, build_upkeep
 
 
 @click.command("dispatch", epilog="Example: sentinai dispatch")
@@ -23,11 +23,14 @@ def command() -> None:
     from tasks import app  # The Celery app reads the environment; only this process needs it.
 
     settings = load_settings(os.environ)
-    dispatcher, upkeep = build_dispatcher(settings, app), build_upkeep(settings)
+    dispatcher = build_dispatcher(settings, app)
+    beside = (build_upkeep(settings), build_redrives(settings))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: dispatcher.stopping.set())
-    upkeep.start()
+    for one in beside:
+        one.start()
     try:
         dispatcher.run()
     finally:
-        upkeep.stop()
+        for one in beside:
+            one.stop()

@@ -113,6 +113,25 @@ class PackVersions:
     tenant: int
 
 
+class PackChoice(StrEnum):
+    """Which packs decide an input that is sent again."""
+
+    RECORDED = "recorded"
+    """Those it was decided with; where none are recorded yet, those in force when it was received."""
+    ACTIVE = "active"
+    """Those in force when it is decided again."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierPlan:
+    """What an input that was sent again had been planned for before."""
+
+    plan: Plan
+    plan_id: UUID
+    effects: Mapping[str, str]
+    """The states of its steps' effects in the ledger, by path."""
+
+
 @dataclass(frozen=True, slots=True)
 class ApprovalView:
     """The newest approval asked for, as the policy stage sees it."""
@@ -176,6 +195,10 @@ class ExceptionRecord:
     """What is recorded of the plan's steps, by path."""
     approval: ApprovalView | None = None
     """Only loaded for the policy stage, and for inputs that may be about one."""
+    redriven_with: PackChoice | None = None
+    """The input was dead-lettered and sent again; None: it was not."""
+    earlier: EarlierPlan | None = None
+    """The plan that was made for this input before it was sent again; loaded for the stages that plan."""
 
 
 @dataclass(frozen=True, slots=True)

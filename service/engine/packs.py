@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from service.domain.exceptions import ExceptionRecord, InputType, PackVersions, Stage
+from service.domain.exceptions import ExceptionRecord, InputType, PackChoice, PackVersions, Stage
 from service.domain.packs import PackSet
 from service.errors import PermanentError
 from service.persistence.packs import Schedule
@@ -89,7 +89,10 @@ class PackSource:
 
 
 def _decided_anew(stage: Stage, record: ExceptionRecord) -> bool:
-    return record.pack_versions is None or (stage is Stage.INTAKE and record.input.type in _DECIDED_ANEW)
+    if record.pack_versions is None:
+        return True
+    kept = record.redriven_with is PackChoice.RECORDED
+    return stage is Stage.INTAKE and record.input.type in _DECIDED_ANEW and not kept
 
 
 def _versions(
@@ -97,8 +100,10 @@ def _versions(
 ) -> PackVersions | None:
     if not _decided_anew(stage, record):
         return record.pack_versions
-    # An update is judged as of now: its exception was received long ago, what it says was not.
-    received_at = record.received_at if record.input.type is InputType.INGESTED else now
+    # An update is judged as of now: its exception was received long ago, what it says was not. So is what a person
+    # sends again to have it decided by the packs that are in force by now.
+    as_received = record.input.type is InputType.INGESTED and record.redriven_with is not PackChoice.ACTIVE
+    received_at = record.received_at if as_received else now
     return schedules.get(record.tenant_id, _NOTHING).versions(received_at, now)
 
 

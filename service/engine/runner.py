@@ -21,6 +21,7 @@ from service.engine.failures import Failure, StageFaultError, as_dead_letters
 from service.engine.notices import of_failures
 from service.engine.outputs import read_whole
 from service.engine.packs import PackSource
+from service.engine.replanning import with_earlier_plans
 from service.engine.results import EarlyError, Retry, StageResult
 from service.errors import PermanentError, TransientError, kind_of
 from service.persistence.stages import LoadedException, StageRepository
@@ -78,7 +79,8 @@ class StageRunner:
         with unit_of_work(self._engine, batch.tenants()) as transaction:
             repository = StageRepository(transaction)
             first = all(reference.sequence == 1 for reference in batch.references)
-            rows = repository.load(stage, [r.exception_id for r in batch.references], first)
+            loaded = repository.load(stage, [r.exception_id for r in batch.references], first)
+            rows = with_earlier_plans(stage, repository, loaded)
             judged = judge_batch(stage, batch, _complete(stage, repository, rows))
             attempted = _Attempt(stage, self._decide[stage], now)
             attempted.all(judged, self._pack_sets(stage, transaction, judged, now))
@@ -128,6 +130,7 @@ class _Attempt:
         self._decisions: list[dict[str, Any]] = []
         self._decided: dict[Any, Reference] = {}
         self._failures: list[Failure] = []
+        self._replaced: list[UUID] = []
         self._subjects: dict[UUID, tuple[ExceptionRecord, PackSet]] = {}
         self.retries: list[Retry] = []
 
@@ -156,6 +159,8 @@ class _Attempt:
         outcome = self._decide(loaded.record, packs, self._now)
         decision = encode(self._stage, loaded.record, reference.attempt, outcome, packs, loaded.plan_id)
         self._decisions.append(decision)
+        if outcome.plan is not None and loaded.record.earlier is not None:
+            self._replaced.append(loaded.record.earlier.plan_id)
         self._decided[reference.exception_id] = reference
 
     def apply(self, repository: StageRepository) -> list[Reference]:
@@ -165,6 +170,8 @@ class _Attempt:
             repository.dead_letter(self._stage, as_dead_letters(self._stage, self._failures), self._now, told)
         if not self._decisions:
             return []
+        if self._replaced:
+            repository.forget_steps(self._replaced)
         moved = repository.apply(self._stage, self._decisions, self._now)
         going_on = [m for m in moved if m.stage_now == self._stage + 1]
         repository.open_gates([m for m in moved if m.stage_now != self._stage + 1], self._now)

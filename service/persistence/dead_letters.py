@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import Row
 
 from service.domain.exceptions import Stage
+from service.domain.redriving import DeadLetterState
 from service.errors import ErrorKind
 from service.persistence.statements import dead_letters as statements
 from service.persistence.unit_of_work import Transaction
@@ -20,17 +20,6 @@ ATTEMPTS_SHOWN = 100
 EVENTS_SHOWN = 10
 TREND_HOURS = 24
 _CLOCK_SKEW = timedelta(days=1)
-
-
-class DeadLetterState(StrEnum):
-    """Where a dead letter is between failing and being done with."""
-
-    PENDING = "pending"
-    """Nobody has decided."""
-    REDRIVING = "redriving"
-    """Sent again; what comes of it is not known yet."""
-    SUCCEEDED = "succeeded"
-    DISCARDED = "discarded"
 
 
 ClusterOrder = Literal["count", "lastSeen"]
@@ -53,12 +42,14 @@ class DeadLetterFilter:
     """Dead-lettered, the last time, at or after."""
     until: datetime | None = None
     """Dead-lettered, the last time, before."""
+    ids: tuple[UUID, ...] = ()
     text: str | None = None
     """Part of the message, error class, tool, exception type, source system or one of the ids."""
 
     def conditions(self) -> tuple[str, dict[str, Any]]:
         """SQL to put behind a WHERE over dead letters called `l`, and its parameters."""
         given: dict[str, Any] = {
+            "ids": [str(one) for one in self.ids],
             "state": str(self.states[0]) if len(self.states) == 1 else None,
             "states": [str(state) for state in self.states] if len(self.states) > 1 else None,
             "stages": [int(stage) for stage in self.stages],

@@ -13,6 +13,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Double,
     Float,
     ForeignKeyConstraint,
     Identity,
@@ -148,6 +149,8 @@ exceptions = Table(
     Column("retry_at", TIME),
     Column("hold_reason", Text),
     Column("held_since", TIME),
+    # The current input was dead-lettered and sent again, and is decided with these packs; null: it was not.
+    Column("redriven_with", Text),
     Column("lane", SmallInteger, nullable=False),
     Column("source_system", Text, nullable=False),
     Column("external_id", Text),
@@ -167,6 +170,7 @@ exceptions = Table(
     Column("received_at", TIME, nullable=False),
     Column("updated_at", TIME, nullable=False),
     Column("deadline_at", TIME),
+    CheckConstraint("redriven_with IN ('recorded', 'active')", name="exceptions_redriven_with_is_known"),
     # Updates of a row stay on its page and touch no index but the status one.
     postgresql_with={"fillfactor": "70"},
 )
@@ -418,6 +422,71 @@ Index(
     dead_letters.c.state,
     dead_letters.c.dead_lettered_at,
 )
+Index("dead_letters_redriving", dead_letters.c.tenant_id, postgresql_where=text("state = 'redriving'"))
+
+redrives = Table(
+    "redrives",
+    metadata,
+    Column("operation_id", Uuid, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    # Why it is in that state: which of the canary failed, who stopped it.
+    Column("state_reason", Text),
+    # The canary is still to be sent or to succeed, also while stopped.
+    Column("in_canary", Boolean, nullable=False),
+    # Some dispatcher has something to do about it.
+    Column("watched", Boolean, nullable=False),
+    Column("filter", JSONB, nullable=False),
+    Column("from_stage", SmallInteger),
+    Column("packs", Text, nullable=False),
+    Column("canary", Integer, nullable=False),
+    Column("canary_timeout_seconds", Integer, nullable=False),
+    Column("rate_per_second", Double),
+    # How many may leave, as of when: service.domain.operations fills it with time.
+    Column("tokens", Double, nullable=False),
+    Column("tokens_at", TIME, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    # Who did what when and why: started, stopped, resumed.
+    Column("history", JSONB, nullable=False),
+    Column("idempotency_key", Text),
+    Column("request_hash", LargeBinary, nullable=False),
+    Column("created_at", TIME, nullable=False),
+    Column("started_at", TIME),
+    Column("last_sent_at", TIME),
+    Column("finished_at", TIME),
+    CheckConstraint("action IN ('redrive', 'discard')", name="redrives_action_is_known"),
+    CheckConstraint("packs IN ('recorded', 'active')", name="redrives_packs_are_known"),
+    CheckConstraint(
+        "state IN ('canary', 'running', 'stopped', 'canary_failed', 'finished')", name="redrives_state_is_known"
+    ),
+    UniqueConstraint("tenant_id", "idempotency_key", name="redrives_key_once"),
+)
+Index("redrives_by_tenant", redrives.c.tenant_id, redrives.c.operation_id)
+Index("redrives_watched", redrives.c.operation_id, postgresql_where=text("watched"))
+
+redrive_items = Table(
+    "redrive_items",
+    metadata,
+    Column("operation_id", Uuid, nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    Column("dead_letter_id", Uuid, nullable=False),
+    Column("state", Text, nullable=False),
+    # Which redrive of its dead letter it was.
+    Column("number", Integer),
+    # Where the exception came to rest, why it failed again, or why it was left out.
+    Column("outcome", Text),
+    Column("sent_at", TIME),
+    Column("settled_at", TIME),
+    PrimaryKeyConstraint("operation_id", "place"),
+    CheckConstraint(
+        "state IN ('pending', 'sent', 'succeeded', 'failed', 'skipped')", name="redrive_items_state_is_known"
+    ),
+    postgresql_with={"fillfactor": "70"},
+)
+Index("redrive_items_by_state", redrive_items.c.operation_id, redrive_items.c.state, redrive_items.c.place)
 
 notifications = Table(
     "notifications",
@@ -566,6 +635,8 @@ TENANT_TABLES = (
     approvals_given,
     timers,
     dead_letters,
+    redrives,
+    redrive_items,
     notifications,
     pauses,
     idempotency_keys,

@@ -16,6 +16,7 @@ from service.domain.exceptions import (
     ExceptionRecord,
     Input,
     InputType,
+    PackChoice,
     PackVersions,
     Severity,
     Stage,
@@ -38,6 +39,8 @@ class LoadedException:
     """What a person was or is asked to approve; None for a plan that nobody has to."""
     fault: PermanentError | TransientError | None = None
     """Why what is stored of it could not be read: what was sealed (its payload and data are empty then), its plan."""
+    plan_sequence: int | None = None
+    """For which input the plan was made; only told where the input at hand was sent again."""
 
 
 class PlanUnreadableError(PermanentError):
@@ -85,6 +88,16 @@ class StageRepository:
         sealing = self._transaction.sealing
         loaded = [_loaded(row, sealing) for row in rows]
         return {one.record.exception_id: one for one in loaded}
+
+    def load_redriven(self, ids: Iterable[UUID]) -> dict[UUID, LoadedException]:
+        """Rows that `load` has locked, of inputs that were sent again, with the plan that may be there from before."""
+        rows = self._transaction.rows(sql.LOAD_REDRIVEN, {"ids": [str(i) for i in ids]})
+        loaded = [_loaded(row, self._transaction.sealing) for row in rows]
+        return {one.record.exception_id: one for one in loaded}
+
+    def forget_steps(self, plans: Sequence[UUID]) -> None:
+        """Forget what is recorded of the steps of plans that are about to be made anew, and their timers."""
+        self._transaction.run(sql.FORGET_STEPS, {"plans": [str(plan) for plan in plans]})
 
     def look(self, ids: Iterable[UUID]) -> dict[UUID, LoadedException]:
         """As `load` at intake, for those who only look: nothing is locked, and nobody waits.
@@ -204,6 +217,7 @@ class _LoadedRow(NamedTuple):
     input_data: Mapping[str, Any]
     input_actor: str | None
     sealed_data: bytes | None
+    redriven_with: str | None
     plan: Mapping[str, Any] | None = None
     plan_id: UUID | None = None
     plan_hash: str | None = None
@@ -213,6 +227,7 @@ class _LoadedRow(NamedTuple):
     given: Sequence[str] = ()
     undecided: bool = False
     approval_due_at: datetime | None = None
+    plan_sequence: int | None = None
 
 
 def _loaded(row: Row[Any], sealing: Sealing) -> LoadedException:
@@ -253,8 +268,9 @@ def _loaded(row: Row[Any], sealing: Sealing) -> LoadedException:
         plan_hash=read.plan_hash,
         step_results=_NO_RESULTS if read.steps is None else _step_results(read.steps),
         approval=None if read.approvals_needed is None else _approval(read),
+        redriven_with=None if read.redriven_with is None else _PACKS[read.redriven_with],
     )
-    return LoadedException(record, read.plan_id, read.plan_hash, fault)
+    return LoadedException(record, read.plan_id, read.plan_hash, fault, read.plan_sequence)
 
 
 def _plan(document: Mapping[str, Any]) -> Plan:
@@ -288,4 +304,5 @@ _ASKING = (Stage.POLICY, Stage.PLAYBOOK)
 """Stages that may ask a person, or end that one is asked."""
 _NO_RESULTS: Mapping[str, StepResult] = MappingProxyType({})
 _STATUS = {status.value: status for status in Status}
+_PACKS = {choice.value: choice for choice in PackChoice}
 _SEVERITY = {severity.value: severity for severity in Severity}

@@ -11,7 +11,7 @@ MUTATIONS = (
     Mutation(
         "what was received decides which version does",
         "service/engine/packs.py",
-        "record.received_at if record.input.type is InputType.INGESTED else now",
+        "record.received_at if as_received else now",
         "now",
         f"{TEST_LIFE}::test_what_was_received_decides_which_side_of_an_instant_an_exception_is_on",
     ),

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from service.domain.exceptions import Stage
+from service.domain.redriving import DeadLetterState
 from service.errors import ErrorKind
-from service.persistence.dead_letters import DeadLetterState
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _STATES = [str(state) for state in DeadLetterState]

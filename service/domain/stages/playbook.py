@@ -20,6 +20,7 @@ from service.domain.plans import Plan, PlanStep, StepKind, StepResult, StepState
 from service.domain.progress import events as told
 from service.domain.progress.tree import open_steps
 from service.domain.progress.turn import Turn
+from service.domain.replanning import check_replacement, same_plan
 from service.domain.stages.policy import asked
 from service.domain.stages.tool import rest, run
 
@@ -53,6 +54,10 @@ def _planned(record: ExceptionRecord, packs: PackSet, now: datetime) -> Outcome:
     data: dict[str, Any] = {"playbook": made.plan.playbook, "path": made.path, "steps": len(made.plan.steps)}
     if made.left_out:
         data["leftOut"] = list(made.left_out)
+    if record.earlier is not None:
+        if same_plan(record.earlier, made.plan):
+            return _resumed(record, packs, now, record.earlier.plan, data)
+        check_replacement(record.earlier, made.plan)
     return _begun(record, packs, now, made.plan, data, made.plan)
 
 
@@ -68,9 +73,11 @@ def _approved(record: ExceptionRecord, packs: PackSet, now: datetime) -> Outcome
         if plan is None or (record.plan_hash or plan_hash(plan)) != approval.plan_hash:
             return asked(record, packs, now, ["what was approved is not the plan in force"])
     assert plan is not None
-    data = {"playbook": plan.playbook, "steps": len(plan.steps)}
+    data: dict[str, Any] = {"playbook": plan.playbook, "steps": len(plan.steps)}
     if approval is not None:
         data["planHash"] = approval.plan_hash
+    if record.redriven_with is not None and record.step_results:
+        return _resumed(record, packs, now, plan, data)
     return _begun(record, packs, now, plan, data, None)
 
 
@@ -81,6 +88,13 @@ def _begun(
     turn = Turn(record, packs, plan, record.plan_id, now, {}, carries=False)
     turn.events.append(NewEvent(EventType.PLAYBOOK_MATCHED, data))
     return _outcome(turn, new, fresh=True)
+
+
+def _resumed(record: ExceptionRecord, packs: PackSet, now: datetime, plan: Plan, data: dict[str, Any]) -> Outcome:
+    """Go on with a plan that was begun before the input was sent again: what is done stays done."""
+    turn = _turn(record, packs, now, plan)
+    turn.events.append(NewEvent(EventType.PLAYBOOK_MATCHED, {**data, "goesOn": True}))
+    return _outcome(turn)
 
 
 def _completed(record: ExceptionRecord, packs: PackSet, now: datetime) -> Outcome:

@@ -24,6 +24,7 @@ from service.domain.exceptions import (
 from service.domain.packs.deciding.compiled import PackSet
 from service.domain.planning import NoPlan, make_plan
 from service.domain.plans import Plan, PlanStep, StepKind, Timer, plan_hash
+from service.domain.replanning import check_replacement, same_plan
 
 ALLOWED = "allowed"
 APPROVAL_REQUIRED = "approval_required"
@@ -52,6 +53,7 @@ def asked(record: ExceptionRecord, packs: PackSet, now: datetime, reasons: Itera
     reasons = list(reasons)
     made = make_plan(record, packs, now)
     plan = None if isinstance(made, NoPlan) else made.plan
+    kept = plan is not None and _goes_on(record, plan)
     wanted = None if plan is None else plan_hash(plan)
     before = record.approval
     events = [_evaluated({"decision": APPROVAL_REQUIRED, "reasons": reasons})]
@@ -73,10 +75,20 @@ def asked(record: ExceptionRecord, packs: PackSet, now: datetime, reasons: Itera
     return Outcome(
         events=(*events, NewEvent(EventType.APPROVAL_REQUESTED, data)),
         finished=Status.PENDING_APPROVAL,
-        plan=plan,
+        plan=None if kept else plan,
         approval=ApprovalRequest("; ".join(reasons), wanted, needed, due_at),
         timers=() if due_at is None else (Timer("approval", "", due_at),),
     )
+
+
+def _goes_on(record: ExceptionRecord, plan: Plan) -> bool:
+    """Whether it is the plan that is there from before the input was sent again. Raises PlanWouldRepeatError."""
+    if record.earlier is None:
+        return False
+    if same_plan(record.earlier, plan):
+        return True
+    check_replacement(record.earlier, plan)
+    return False
 
 
 def _judged(record: ExceptionRecord, packs: PackSet, now: datetime) -> Outcome:

@@ -13,7 +13,7 @@ from typing import Any
 
 from service.domain.conditions import Situation
 from service.domain.events import EventType, NewEvent
-from service.domain.exceptions import Changes, ExceptionRecord, InputType, Outcome, Severity
+from service.domain.exceptions import Changes, ExceptionRecord, Outcome, Severity
 from service.domain.packs.deciding.compiled import PackSet
 from service.domain.packs.naming import UNKNOWN_TYPE
 
@@ -84,12 +84,12 @@ def identify(
 ) -> Typed:
     """The type: named by the source and known, or inferred by a detection rule, or uncertain.
 
-    An update comes with the type that the first triage found; where that was less than certain, the rules look at
-    the new payload again.
+    An update, or what is decided again after a redrive, comes with the type that the first triage found; where that
+    was less than certain, the rules look again.
     """
     named = record.exception_type or UNKNOWN_TYPE
     known = packs.type_named(named)
-    inferred_before = record.input.type is InputType.UPDATED and record.confidence < KNOWN
+    inferred_before = record.confidence < KNOWN
     if known is not None and not inferred_before:
         return Typed(named, KNOWN)
     situation = Situation(record, now, named, hint, assumed_deadline, packs.detection.selection.reads)

@@ -12,6 +12,7 @@ l.exception_type, l.source_system, l.domain_version, l.tenant_version, l.settled
 """
 
 CONDITIONS = {
+    "ids": "AND l.dead_letter_id = ANY(%(ids)s::uuid[])",
     "state": "AND l.state = %(state)s",
     "states": "AND l.state = ANY(%(states)s)",
     "stages": "AND l.stage = ANY(%(stages)s)",

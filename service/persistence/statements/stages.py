@@ -30,7 +30,8 @@ _LOAD = """
 SELECT e.exception_id, e.tenant_id, e.status, e.resting_status, e.sequence, e.stage, e.source_system,
        e.exception_type, e.reported_severity, e.severity, e.confidence, e.entity, e.sealed_payload,
        e.occurred_at, e.received_at, e.deadline_at, e.domain_version, e.tenant_version,
-       i.type AS input_type, i.data AS input_data, i.actor AS input_actor, i.sealed_data{columns}
+       i.type AS input_type, i.data AS input_data, i.actor AS input_actor, i.sealed_data,
+       e.redriven_with{columns}
   FROM exceptions e
   LEFT JOIN inputs i ON i.exception_id = e.exception_id AND i.sequence = e.sequence
   {joins}
@@ -40,7 +41,8 @@ SELECT e.exception_id, e.tenant_id, e.status, e.resting_status, e.sequence, e.st
 """
 
 _PLAN_JOIN = """
-  LEFT JOIN LATERAL (SELECT plan_id, document, plan_hash FROM plans WHERE plans.exception_id = e.exception_id{when}
+  LEFT JOIN LATERAL (SELECT plan_id, document, plan_hash, sequence
+                       FROM plans WHERE plans.exception_id = e.exception_id{when}
                       ORDER BY plans.sequence DESC LIMIT 1) p ON true
   LEFT JOIN LATERAL (SELECT jsonb_object_agg(step, jsonb_build_array(state, output, error, completed_by,
                                                                           number)) AS steps
@@ -70,6 +72,10 @@ LOAD: Mapping[Stage, str] = {
 }
 """By stage. The first input of an exception has no plan before the playbook stage, and is not searched for one."""
 
+LOAD_REDRIVEN = _load(_PLAN + _APPROVAL + ", p.sequence AS plan_sequence", _PLAN_JOIN.format(when="") + APPROVAL_JOIN)
+"""For inputs that were sent again, at the stages that plan: a plan may have been made for them before, also for a
+first input. Under the locks of LOAD."""
+
 LOOK = _load().replace("FOR UPDATE OF e", "")
 """For a backtest: it writes nothing, so it has nothing to lock."""
 
@@ -89,6 +95,7 @@ WITH decided AS MATERIALIZED (
            position = e.position + d.event_count,
            attempt = 0, rate_limited = 0, retry_at = NULL, hold_reason = NULL,
            held_since = CASE WHEN d.finished IS NULL THEN e.held_since END,
+           redriven_with = CASE WHEN d.finished IS NULL THEN e.redriven_with END,
            exception_type = COALESCE(d.exception_type, e.exception_type),
            severity = COALESCE(d.severity, e.severity),
            confidence = COALESCE(d.confidence, e.confidence),
@@ -138,6 +145,10 @@ PARTS: Mapping[str, Part] = {
            m.tenant_version, %(now)s, p.plan_hash
       FROM json_to_recordset(%(plans)s::json) AS p(id uuid, plan_id uuid, document jsonb, plan_hash text)
       JOIN moved m ON m.exception_id = p.id
+    -- Made anew for an input that was sent again: the keys of its effects stay, what nothing has come of is replaced.
+    ON CONFLICT (plan_id) DO UPDATE
+       SET playbook = excluded.playbook, document = excluded.document, domain_version = excluded.domain_version,
+           tenant_version = excluded.tenant_version, created_at = excluded.created_at, plan_hash = excluded.plan_hash
 )"""
     ),
     "steps": Part(
@@ -200,7 +211,8 @@ PARTS: Mapping[str, Part] = {
                                                    attempt smallint, lease_until timestamptz)
       JOIN moved m ON m.exception_id = s.id
     ON CONFLICT (idempotency_key) DO UPDATE
-       SET state = 'sent', attempt = excluded.attempt, lease_until = excluded.lease_until, error = NULL,
+       SET state = 'sent', tool = excluded.tool, attempt = excluded.attempt, lease_until = excluded.lease_until,
+           error = NULL,
            sent_at = excluded.sent_at
 )"""
     ),
@@ -253,6 +265,12 @@ LOAD_EFFECTS = """
 -- No lock of its own: effects only change under their exception's row lock, which the caller holds.
 SELECT exception_id, idempotency_key, plan_id, step, state, attempt, lease_until, output
   FROM tool_executions WHERE exception_id = ANY(%(ids)s::uuid[])
+"""
+
+FORGET_STEPS = """
+-- Of plans that are made anew, in the transaction that replaces them, under the locks of their exceptions.
+WITH timed AS (DELETE FROM timers WHERE plan_id = ANY(%(plans)s::uuid[]))
+DELETE FROM plan_steps WHERE plan_id = ANY(%(plans)s::uuid[])
 """
 
 LOAD_RESULTS = """

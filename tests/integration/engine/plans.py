@@ -125,6 +125,10 @@ class World:
             self._deciding.run(stage, Batch.single(reference))
         return reference
 
+    def decide(self, stage: Stage, batch: Batch) -> None:
+        """One delivery at a stage before the tools."""
+        self._deciding.run(stage, batch)
+
     def told(self, reference: Reference, kind: InputType, data: Mapping[str, Any]) -> Reference:
         """A later input, worked up to the tool stage."""
         with self._transaction() as transaction:
