@@ -2,9 +2,10 @@
 
 import os
 
-from service.dispatch.chains import EXCHANGE, STAGE_QUEUES
+from service.dispatch.chains import EXCHANGE, STAGE_QUEUES, task_name
 from service.domain.exceptions import Stage
 from service.settings import load_settings
+from tasks.bounds import memory_limit, time_limit
 
 _settings = load_settings(os.environ)
 
@@ -34,6 +35,10 @@ task_default_routing_key = f"{Stage.INTAKE.queue}.default"
 task_acks_late = True
 task_reject_on_worker_lost = True
 """A killed worker's batch is delivered again; the guard makes the repetition harmless."""
+task_annotations = {task_name(stage): {"time_limit": time_limit(stage, _settings)} for stage in Stage}
+"""A batch that takes longer ends its pool process and is divided; see docs/poison.md."""
+worker_max_memory_per_child = memory_limit(_settings.worker_memory_mb) // 2 // 1024 or None
+"""KiB. A pool process that once needed half of what it may have is replaced after its task."""
 worker_prefetch_multiplier = 2
 worker_send_task_events = True
 worker_enable_soft_shutdown_on_idle = False

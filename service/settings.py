@@ -51,6 +51,12 @@ class Settings(BaseModel):
     reconcile_after_seconds: float = Field(default=30.0, gt=0)
     """An exception that should move, and has been missed for this long, is made ready again. It is missed once it has
     not moved for a third of this."""
+    stage_time_limit_seconds: float = Field(default=15.0, ge=1, le=3600)
+    """A deciding stage that works a batch for longer is ended with its worker process, and the batch is divided. The
+    tool stage has so much more as it may wait for calls."""
+    worker_memory_mb: int | None = Field(default=None, ge=0)
+    """The most memory (MiB of data) one worker process may have; what asks for more fails instead of the machine.
+    0: no limit. Default: a quarter of the machine's or container's, between 1 and 4 GiB."""
     tool_concurrency: int = Field(default=256, ge=1, le=4096)
     """Calls of tools one worker process makes at once, of all tenants together."""
     tenant_tool_concurrency: int = Field(default=256, ge=1, le=65_536)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import time
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ from service.domain.packs import PackSet, build_pack_set, parse_domain_pack, par
 from service.domain.packs.tools import ToolKind
 from service.domain.stages import DECIDE
 from service.engine import reconciliation
+from service.engine.isolation import Isolation
 from service.engine.landing import OnRetries, leave_to_the_reconciler
 from service.engine.notifier import Notifier
 from service.engine.packs import BuildPackSet, PackSource
@@ -101,11 +103,13 @@ def build_pipeline(settings: Settings, retry: OnRetries = leave_to_the_reconcile
         notifier.close(max(0.0, settings.landing_seconds - (time.monotonic() - began)))
         client.close()
 
+    deciding = StageRunner(engine, packs, DECIDE, utc_now)
     return Pipeline(
         engine=engine,
-        deciding=StageRunner(engine, packs, DECIDE, utc_now),
+        deciding=deciding,
         tools=tools,
         notifier=notifier,
+        isolation=Isolation(engine, deciding.give_up, utc_now, random.random),
         clock=utc_now,
         close=close,
     )

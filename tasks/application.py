@@ -12,6 +12,7 @@ from service.engine.pipeline import Pipeline
 from service.engine.results import Retry
 from service.settings import load_settings
 from service.wiring import build_pipeline
+from tasks.requests import Endings
 from tasks.retrying import give_up_exhausted, split_off
 
 
@@ -59,3 +60,4 @@ def _split_off_landed(retries: Sequence[Retry]) -> None:
 
 
 app.pipeline = ProcessPipeline(lambda: build_pipeline(load_settings(os.environ), _split_off_landed))
+app.endings = Endings()

@@ -12,7 +12,9 @@ from service.domain.exceptions import Stage
 from service.engine.batch import Batch, describe, from_message, to_message
 from service.engine.pipeline import Pipeline
 from service.engine.results import Retry, StageResult
-from service.errors import TransientError
+from service.engine.suspicion import Suspicion
+from service.errors import InfrastructureUnavailableError, TransientError
+from tasks.isolating import begun, failed, isolate
 from tasks.retrying import give_up_exhausted, next_attempt, schedule, split_off
 
 log = logging.getLogger(__name__)
@@ -21,10 +23,11 @@ log = logging.getLogger(__name__)
 class AttemptFailedError(TransientError):
     """Carries one exception's failed attempt to Celery's autoretry."""
 
-    def __init__(self, stage: Stage, retry: Retry) -> None:
+    def __init__(self, stage: Stage, retry: Retry, suspicion: Suspicion | None = None) -> None:
         super().__init__(str(retry.error))
         self.stage = stage
         self.retry = retry
+        self.suspicion = suspicion
 
 
 class StageTask(Task):
@@ -32,25 +35,56 @@ class StageTask(Task):
 
     In a batch, an exception that fails is split off and retried alone, beginning at this stage. Alone, its
     failure is raised and Celery's autoretry schedules the next attempt. An outage of infrastructure fails
-    the whole delivery, which is retried as it is and counts as nobody's attempt.
+    the whole delivery, which is retried as it is and counts as nobody's attempt. A delivery that did not survive is
+    divided when it comes again.
     """
 
     abstract = True
+    Request = "tasks.requests:StageRequest"
+    acks_on_timeout = False
+    """What hangs is delivered again, and divided."""
+    acks_on_failure = False
+    """A message that cannot be worked at all goes to the transport's dead letters, with its bytes and the reason."""
 
     def run_stage(self, stage: Stage, message: Mapping[str, Any]) -> dict[str, Any] | None:
         """Run `stage`; the survivors' message for the next link, or None and the end of the chain."""
         batch = from_message(message)
-        result = self._pipeline.run(stage, batch)
+        death = begun(self._pipeline, stage, batch, self.request)
+        if death is not None:
+            batch = isolate(self.app, self._pipeline, stage, batch, death)
+        result = self._worked(stage, batch) if batch.references else StageResult()
         self._handle_failures(stage, batch, result)
         if not result.survivors:
             self.request.chain = None
             return None
-        return to_message(batch.of(result.survivors))
+        return to_message(batch.onward(result.survivors))
+
+    def _worked(self, stage: Stage, batch: Batch) -> StageResult:
+        """The engine's result. What fails the batch as a whole is looked for in it, as what kills its process is."""
+        try:
+            result = self._pipeline.run(stage, batch)
+        except TransientError:
+            self._left_undone()
+            raise
+        except (Exception, MemoryError) as error:
+            log.exception("stage %s failed on %s", stage.queue, describe(batch))
+            isolate(self.app, self._pipeline, stage, batch, failed(error, self.request))
+            return StageResult()
+        if result.retries:
+            self._left_undone()
+        return result
+
+    def _left_undone(self) -> None:
+        """Keep the journal from taking what comes again for what its process died of."""
+        try:
+            self._pipeline.isolation.journal.end()
+        except InfrastructureUnavailableError as error:
+            log.warning("the journal of deliveries is out of reach: %s", error)
 
     def _handle_failures(self, stage: Stage, batch: Batch, result: StageResult) -> None:
         due = give_up_exhausted(self._pipeline, stage, result.retries)
         if batch.lane is None and len(batch.references) == 1 and due:
-            raise AttemptFailedError(stage, due[0])
+            raise AttemptFailedError(stage, due[0], batch.suspicion)
         split_off(self.app, self._pipeline, stage, due)
 
     def retry(self, args: Any = None, kwargs: Any = None, exc: Any = None, **options: Any) -> Any:
@@ -59,7 +93,7 @@ class StageTask(Task):
             due = schedule(exc.stage, exc.retry)
             options["countdown"] = due.delay_seconds
             self._pipeline.note_retries(exc.stage, [due])
-            args = (to_message(Batch.single(next_attempt(exc.retry))),)
+            args = (to_message(Batch.single(next_attempt(exc.retry), exc.suspicion)),)
         return super().retry(args=args, kwargs=kwargs, exc=exc, **options)
 
     def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:

@@ -34,9 +34,14 @@ def task_name(stage: Stage) -> str:
 
 
 def routing_key(stage: Stage, batch: Batch) -> str:
-    """`<stage>.<lane>`, or `<stage>.<tenant>.<exception_id>` for an exception that travels alone."""
+    """`<stage>.<lane>`, or `<stage>.<tenant>.<exception_id>` for an exception that travels alone.
+
+    A part of a batch that did not survive has a key of its own: it neither blocks its lane nor another part.
+    """
     if batch.lane is not None:
         return f"{stage.queue}.{batch.lane}"
+    if batch.suspicion is not None and len(batch.references) > 1:
+        return f"{stage.queue}.suspect.{batch.suspicion.origin}.{batch.suspicion.part}"
     reference = batch.references[0]
     return f"{stage.queue}.{reference.tenant_id}.{reference.exception_id}"
 

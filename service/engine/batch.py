@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from service.domain.retries import Tries
+from service.engine.suspicion import Suspicion
 from service.errors import PoisonError
 
 _TENANTS_DESCRIBED = 3
@@ -48,6 +49,8 @@ class Batch:
     references: tuple[Reference, ...]
     lane: int | None = None
     batch_id: str | None = None
+    suspicion: Suspicion | None = None
+    """For what was divided because its delivery did not survive this stage."""
 
     def tenants(self) -> list[str]:
         """The tenants whose rows a stage may touch for this batch, sorted."""
@@ -55,12 +58,16 @@ class Batch:
 
     def of(self, references: Sequence[Reference]) -> Batch:
         """The same batch with other references."""
-        return Batch(tuple(references), self.lane, self.batch_id)
+        return Batch(tuple(references), self.lane, self.batch_id, self.suspicion)
+
+    def onward(self, survivors: Sequence[Reference]) -> Batch:
+        """What goes on to the next stage, of which nothing is suspected there."""
+        return Batch(tuple(survivors), self.lane, self.batch_id)
 
     @staticmethod
-    def single(reference: Reference) -> Batch:
+    def single(reference: Reference, suspicion: Suspicion | None = None) -> Batch:
         """A batch of one, worked on its own."""
-        return Batch((reference,))
+        return Batch((reference,), suspicion=suspicion)
 
 
 def to_message(batch: Batch) -> dict[str, Any]:
@@ -69,7 +76,8 @@ def to_message(batch: Batch) -> dict[str, Any]:
         [r.tenant_id, str(r.exception_id), r.sequence, r.attempt, *((r.rate_limited,) if r.rate_limited else ())]
         for r in batch.references
     ]
-    return {"lane": batch.lane, "batch": batch.batch_id, "references": references}
+    message = {"lane": batch.lane, "batch": batch.batch_id, "references": references}
+    return message if batch.suspicion is None else message | {"suspicion": batch.suspicion.to_json()}
 
 
 def from_message(message: Mapping[str, Any]) -> Batch:
@@ -79,7 +87,9 @@ def from_message(message: Mapping[str, Any]) -> Batch:
             Reference(tenant, UUID(exception_id), sequence, attempt, *limited)
             for tenant, exception_id, sequence, attempt, *limited in message["references"]
         )
-        return Batch(references, message["lane"], message["batch"])
+        suspected = message.get("suspicion")
+        suspicion = None if suspected is None else Suspicion.from_json(suspected)
+        return Batch(references, message["lane"], message["batch"], suspicion)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BatchUnreadableError(f"{type(error).__name__}: {error}") from error
 
@@ -90,9 +100,10 @@ def describe(batch: Batch) -> str:
     shown = ", ".join(tenants[:_TENANTS_DESCRIBED])
     if len(tenants) > _TENANTS_DESCRIBED:
         shown += f" and {len(tenants) - _TENANTS_DESCRIBED} more"
+    suspected = "" if batch.suspicion is None else ", suspected"
     if batch.lane is None and len(batch.references) == 1:
         reference = batch.references[0]
-        return f"exception {reference.exception_id} of {shown}, attempt {reference.attempt + 1}"
+        return f"exception {reference.exception_id} of {shown}, attempt {reference.attempt + 1}{suspected}"
     count = len(batch.references)
     where = "" if batch.lane is None else f"lane {batch.lane}, "
-    return f"{count} exception{'' if count == 1 else 's'}, {where}{shown}"
+    return f"{count} exception{'' if count == 1 else 's'}, {where}{shown}{suspected}"

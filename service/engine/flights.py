@@ -301,7 +301,7 @@ class _faults_of:
         """Note a failure; whether it ends here."""
         if error is None:
             return False
-        if isinstance(error, TransientError) or not isinstance(error, Exception):
+        if isinstance(error, TransientError | MemoryError) or not isinstance(error, Exception):
             return False
         course = self._course
         if not isinstance(error, PermanentError):

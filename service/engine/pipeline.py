@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from service.domain.exceptions import Stage
 from service.engine.batch import Batch
 from service.engine.failures import Failure
+from service.engine.isolation import Isolation
 from service.engine.notifier import Notifier
 from service.engine.repeats import ScheduledRetry, as_rows
 from service.engine.results import PlanGoesOnError, Retry, StageResult
@@ -28,10 +29,12 @@ class Pipeline:
         deciding: StageRunner,
         tools: ToolStageRunner,
         notifier: Notifier,
+        isolation: Isolation,
         clock: Callable[[], datetime],
         close: Callable[[], None],
     ) -> None:
         self.notifier = notifier
+        self.isolation = isolation
         self._engine = engine
         self._deciding = deciding
         self._tools = tools

@@ -151,6 +151,8 @@ class _Attempt:
             except TransientError as error:
                 policies = found.retries if isinstance(found, PackSet) else DEFAULTS
                 self.retries.append(Retry(reference, error, policy=policies.of(self._stage, kind_of(error))))
+            except MemoryError:  # It strikes whoever asks next: not necessarily the one that took too much.
+                raise
             except Exception as error:  # A fault of ours on one exception must not hold up its batch.
                 log.exception("stage %s failed on exception %s", self._stage.queue, reference.exception_id)
                 self._failures.append(Failure(reference, StageFaultError(error)))

@@ -238,6 +238,21 @@ Index("outbox_paused", outbox.c.pause_id, postgresql_where=outbox.c.pause_id.is_
 Index("outbox_due", outbox.c.due_at, postgresql_where=outbox.c.due_at.is_not(None))
 Index("outbox_ready", outbox.c.lane, outbox.c.tenant_id, outbox.c.number, postgresql_where=outbox.c.ready)
 
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("slot", Uuid, primary_key=True),
+    Column("delivery", Text),
+    Column("retries", Integer, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("exceptions", Integer, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("process", Integer, nullable=False),
+    Column("began_at", TIME, nullable=False),
+    prefixes=["UNLOGGED"],
+)
+"""What each worker thread works: `service.persistence.deliveries`."""
+
 lanes = Table(
     "lanes",
     metadata,

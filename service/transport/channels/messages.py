@@ -10,6 +10,9 @@ from kombu.transport import virtual
 class Message(virtual.Message):
     """kombu's message. Whoever fails to decode it usually acknowledges it, and it would be gone."""
 
+    refusal: str = "rejected by the consumer"
+    """What the dead letter gives as its reason if this is rejected; a consumer that knows better writes it here."""
+
     def _decode(self) -> Any:
         try:
             return super()._decode()  # type: ignore[no-untyped-call]  # kombu has no annotation here

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from kombu.transport import virtual
 
+from .messages import Message
+
 if TYPE_CHECKING:
     from .channel import Channel
 
@@ -32,7 +34,8 @@ class QoS(virtual.QoS):
             if requeue:
                 transport.session.put_back(delivery_tag)
             else:
-                transport.session.dead_letter(delivery_tag, "rejected by the consumer")
+                message = self._delivered.get(delivery_tag)
+                transport.session.dead_letter(delivery_tag, getattr(message, "refusal", Message.refusal))
         self._quick_ack(delivery_tag)
         if transport is not None:
             transport.session.wake()
