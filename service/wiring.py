@@ -31,6 +31,7 @@ from service.engine.isolation import Isolation
 from service.engine.landing import OnRetries, leave_to_the_reconciler
 from service.engine.notifier import Notifier
 from service.engine.packs import BuildPackSet, PackSource
+from service.engine.pausing import PausedWork, PauseWatch
 from service.engine.pipeline import Pipeline
 from service.engine.runner import StageRunner
 from service.engine.tool_stage import Patience, ToolStageRunner
@@ -77,7 +78,9 @@ def build_pipeline(settings: Settings, retry: OnRetries = leave_to_the_reconcile
     slots = CallSlots(_call_limits(settings))
     http = HttpToolClient(slots, egress_guard(settings), secrets, tool_kinds(settings, secrets))
     client = MaskingToolClient(http, secrets.known)
-    admission = GuardedAdmission(RedisBreakers(connect(settings.redis_url), _breaker_policy(settings)), slots)
+    pauses = PauseWatch(engine)
+    breakers = RedisBreakers(connect(settings.redis_url), _breaker_policy(settings))
+    admission = GuardedAdmission(breakers, slots, pauses=pauses)
     tools = ToolStageRunner(
         engine,
         packs,
@@ -112,6 +115,7 @@ def build_pipeline(settings: Settings, retry: OnRetries = leave_to_the_reconcile
         isolation=Isolation(engine, deciding.give_up, utc_now, random.random),
         clock=utc_now,
         close=close,
+        paused=PausedWork(engine, pauses, utc_now),
     )
 
 
@@ -146,6 +150,7 @@ def build_dispatcher(settings: Settings, app: Celery) -> Dispatcher:
     engine = open_engine(settings.database_url, Role.SYSTEM, pool_size=2)
     leases = LaneLeases(engine, process_name(), settings.lane_lease_seconds)
     leases.ensure(settings.lanes)
+    pauses = PauseWatch(engine)
     return Dispatcher(
         engine=engine,
         leases=leases,
@@ -157,9 +162,10 @@ def build_dispatcher(settings: Settings, app: Celery) -> Dispatcher:
         renew_every_seconds=settings.lane_lease_seconds / 3,
         chores=(
             HeldWork(engine),
-            Timers(engine, utc_now),
-            DueNotifications(engine, NotificationSender(app), utc_now),
+            Timers(engine, utc_now, pauses),
+            DueNotifications(engine, NotificationSender(app), utc_now, pauses),
         ),
+        pauses=pauses,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.api import cloudevent, dead_letter_calls, pack_calls, problems, redrive_calls, schemas
+from service.api import cloudevent, dead_letter_calls, pack_calls, pause_calls, problems, redrive_calls, schemas
 from service.api.calls import OF_BODIES as _OF_BODIES
 from service.api.calls import Call as _Call
 from service.api.paging import Paging
@@ -30,6 +30,7 @@ _ASKED = (
     schemas.EffectResolution,
     *redrive_calls.ASKED,
     *pack_calls.ASKED,
+    *pause_calls.ASKED,
 )
 _ANSWERED = (
     schemas.Accepted,
@@ -45,6 +46,7 @@ _ANSWERED = (
     *dead_letter_calls.ANSWERED,
     *redrive_calls.ANSWERED,
     *pack_calls.ANSWERED,
+    *pause_calls.ANSWERED,
 )
 _ALWAYS = (problems.UNAUTHENTICATED, problems.UNAVAILABLE, problems.INTERNAL)
 _DECISION_REFUSALS = (problems.FORBIDDEN, problems.NOT_FOUND, problems.CONFLICT, problems.KEY_REUSED, *_OF_BODIES)
@@ -177,6 +179,7 @@ _CALLS: Mapping[str, Mapping[str, _Call]] = {
     },
     **dead_letter_calls.CALLS,
     **redrive_calls.CALLS,
+    **pause_calls.CALLS,
     **pack_calls.CALLS,
 }
 
@@ -186,6 +189,7 @@ _PATH_PARAMETERS = {
     "key": {"type": "string", "format": "uuid", "description": "The effect's idempotency key."},
     **dead_letter_calls.PATH_PARAMETERS,
     **redrive_calls.PATH_PARAMETERS,
+    **pause_calls.PATH_PARAMETERS,
     **pack_calls.PATH_PARAMETERS,
 }
 _HEADERS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row
@@ -11,6 +12,7 @@ from service.api.retry_schemas import NextRetry
 from service.domain.exceptions import IN_FLIGHT, Stage
 from service.domain.guard import FINISHED
 from service.domain.identifiers import event_id
+from service.domain.pauses import HELD_PREFIX
 from service.persistence import queries
 from service.persistence.queries import ExceptionDetails
 
@@ -23,13 +25,13 @@ def summary(row: Row[Any]) -> schemas.ExceptionSummary:
 def detail(details: ExceptionDetails) -> schemas.ExceptionDetail:
     """An exception with everything that hangs on it."""
     row = details.row
-    held = row.hold_reason is not None and row.status in IN_FLIGHT
+    held_because, held_until = _held(details)
     return schemas.ExceptionDetail(
         **_summary_values(row),
         raw_payload=row.payload,
         payload_pending=not row.payload_known,
-        held_because=row.hold_reason if held else None,
-        held_until=row.retry_at if held else None,
+        held_because=held_because,
+        held_until=held_until,
         next_retry=_next_retry(details),
         plan=presenting_plans.plan(details),
         approval=presenting_plans.approval(details),
@@ -84,6 +86,23 @@ def ledger(books: queries.Ledger) -> schemas.Ledger:
         discarded=books.discarded,
         balanced=books.balanced,
     )
+
+
+def _held(details: ExceptionDetails) -> tuple[str | None, datetime | None]:
+    """Why it waits although nobody has to act, and until when if that is known."""
+    row, paused = details.row, details.paused
+    if row.status not in IN_FLIGHT:
+        return None, None
+    stopped = paused.of_work(row.tenant_id, row.stage) or next(
+        (pause for pause in paused.pauses if pause.sentence == row.hold_reason), None
+    )
+    if stopped is None and row.waits_in_outbox:
+        stopped = paused.dispatching
+    if stopped is not None:
+        return stopped.sentence, stopped.until
+    if row.hold_reason is None or row.hold_reason.startswith(HELD_PREFIX):
+        return None, None
+    return row.hold_reason, row.retry_at
 
 
 def _summary_values(row: Row[Any]) -> dict[str, Any]:

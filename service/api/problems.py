@@ -44,6 +44,7 @@ NOT_FOUND = Kind("not-found", 404, "There is no such thing")
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "The method is not offered here")
 CONFLICT = Kind("conflict", 409, "The exception's state does not allow this")
 PACK_CONFLICT = Kind("pack-conflict", 409, "The pack's life does not allow this")
+PAUSE_CONFLICT = Kind("pause-conflict", 409, "The pause is over")
 TESTS_FAIL = Kind("tests-fail", 409, "The pack's own tests fail")
 CHANGED_MEANWHILE = Kind("changed-meanwhile", 412, "Somebody changed it meanwhile")
 TOO_LARGE = Kind("too-large", 413, "The body is too large")
@@ -56,7 +57,7 @@ UNAVAILABLE = Kind("unavailable", 503, "Something needed is away")
 
 KINDS = (
     NOT_JSON, BAD_REQUEST, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, METHOD_NOT_ALLOWED, CONFLICT, PACK_CONFLICT,
-    TESTS_FAIL, CHANGED_MEANWHILE, TOO_LARGE,
+    PAUSE_CONFLICT, TESTS_FAIL, CHANGED_MEANWHILE, TOO_LARGE,
     UNSUPPORTED_MEDIA_TYPE, INVALID, KEY_REUSED, RATE_LIMITED, INTERNAL, UNAVAILABLE,
 )  # fmt: skip
 

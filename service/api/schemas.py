@@ -371,9 +371,10 @@ class ExceptionDetail(ExceptionSummary):
 
     raw_payload: dict[str, Any] | None = Field(description="With sensitive fields masked; null until intake.")
     held_because: str | None = Field(
-        description="Why its tool is not called now (a limit, a circuit breaker); it comes back by itself."
+        description="Why it waits although nobody has to act on it: its tool is not called now (a limit, a circuit "
+        "breaker), or it is paused. It goes on by itself."
     )
-    held_until: datetime | None = Field(description="When it is looked at again.")
+    held_until: datetime | None = Field(description="When it is looked at again; null while a pause has no end.")
     next_retry: NextRetry | None = Field(description="The attempt to come, when the last one failed for now.")
     payload_pending: bool = Field(description="Intake has not looked yet, so the payload is not shown.")
     plan: Plan | None

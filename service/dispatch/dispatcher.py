@@ -13,20 +13,21 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Event
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from psycopg2.extensions import connection as DriverConnection
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Row
 
 from service.dispatch.lanes import LaneLeases
 from service.dispatch.window import LaneWindow
 from service.domain.exceptions import Stage
+from service.domain.pauses import NOTHING_PAUSED, PausesInForce
 from service.engine.batch import Batch, Reference
 from service.errors import InfrastructureUnavailableError
 from service.persistence.database import translated_errors
 from service.persistence.statements import dispatch as sql
-from service.persistence.unit_of_work import unit_of_work
+from service.persistence.unit_of_work import Transaction, unit_of_work
 
 log = logging.getLogger(__name__)
 
@@ -59,12 +60,16 @@ class Dispatcher:
     renew_every_seconds: float
     chores: Sequence[Callable[[], object]] = ()
     """Done once a second by every dispatcher, whichever lanes it holds: what makes work ready by time alone."""
+    pauses: Callable[[], PausesInForce] = lambda: NOTHING_PAUSED
+    """What is paused now. It stays in the outbox."""
     clock: Callable[[], float] = time.monotonic
     stopping: Event = field(default_factory=Event)
     _windows: dict[int, LaneWindow] = field(default_factory=dict)
     _held: frozenset[int] = frozenset()
     _renew_at: float = 0.0
     _chores_at: float = 0.0
+    _idle_until: dict[int, float] = field(default_factory=dict)
+    """Lanes in which everything is paused are not looked through at every notice."""
 
     def run(self) -> None:
         """Dispatch until `stopping` is set; outages of PostgreSQL or Kafka are waited out."""
@@ -113,17 +118,20 @@ class Dispatcher:
     def dispatch_once(self) -> bool:
         """Send one batch for each lane that has work and a free place; whether anything was sent."""
         now = self.clock()
+        paused = self.pauses()
         free = [lane for lane in sorted(self._held) if self._window(lane).free(now)]
-        if not free:
+        if paused:
+            free = [lane for lane in free if self._idle_until.get(lane, now) <= now]
+        if not free or paused.dispatching is not None:
             return False
         with unit_of_work(self.engine) as transaction:
             waiting = [row.lane for row in transaction.rows(sql.LANES_WITH_WORK, {"lanes": free})]
-        sent = [self._send_from(lane) for lane in waiting]
+        sent = [self._send_from(lane, paused) for lane in waiting]
         return any(sent)
 
-    def _send_from(self, lane: int) -> bool:
+    def _send_from(self, lane: int, paused: PausesInForce) -> bool:
         with unit_of_work(self.engine) as transaction:
-            rows = transaction.rows(sql.TAKE, {"lane": lane, "size": self.batch_size})
+            rows = take(transaction, lane, self.batch_size, paused)
             by_stage: dict[Stage, list[Reference]] = {}
             for row in rows:
                 reference = Reference(row.tenant_id, row.exception_id, row.sequence, row.attempt, row.rate_limited)
@@ -132,6 +140,8 @@ class Dispatcher:
                 batch = Batch(tuple(references), lane, str(self.batch_ids()))
                 self.sender.send(batch, stage)
                 self._window(lane).sent(str(batch.batch_id), self.clock())
+        if not rows and paused:
+            self._idle_until[lane] = self.clock() + LOOK_AGAIN_SECONDS
         return bool(rows)
 
     def _window(self, lane: int) -> LaneWindow:
@@ -153,3 +163,15 @@ class Dispatcher:
         wake_at += [self._chores_at] if self.chores else []
         wake_at += [t for t in (self._window(lane).next_release() for lane in self._held) if t is not None]
         select.select([listener], [], [], max(0.0, min(wake_at) - now))
+
+
+def take(transaction: Transaction, lane: int, size: int, paused: PausesInForce = NOTHING_PAUSED) -> Sequence[Row[Any]]:
+    """At most `size` rows of a lane, out of the outbox for good once the transaction is committed; what is paused
+    stays."""
+    parameters: dict[str, Any] = {"lane": lane, "size": size, "paused": paused.tenants}
+    if not (paused.stages or paused.stages_of_tenants):
+        return transaction.rows(sql.TAKE, parameters)
+    parameters["stages"] = paused.stages
+    parameters["stages_of_tenants"] = [f"{tenant}:{stage}" for tenant, stage in paused.stages_of_tenants]
+    statement = sql.TAKE_LATER_STAGES if Stage.INTAKE in paused.stages else sql.TAKE_OTHER_STAGES
+    return transaction.rows(statement, parameters)

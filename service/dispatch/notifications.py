@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from service.dispatch.chains import EXCHANGE, BrokerUnavailableError
 from service.domain.exceptions import Stage
+from service.domain.pauses import NOTHING_PAUSED, PausesInForce
 from service.errors import PoisonError
 from service.persistence.notifications import NotificationReference, hand_out
 from service.persistence.unit_of_work import unit_of_work
@@ -46,15 +47,19 @@ class DueNotifications:
     engine: Engine
     send: Send
     now: Callable[[], datetime]
+    pauses: Callable[[], PausesInForce] = lambda: NOTHING_PAUSED
 
     def __call__(self) -> int:
-        """Hand out what is due; how much. Without any, it is one probe of an index.
+        """Hand out what is due; how much. Without any, it is one probe of an index. A drain hands out nothing.
 
         Taking and sending are one transaction: if the dispatcher dies between the two, rows are handed out again, and
         the worker's claim keeps the second message from sending.
         """
+        paused = self.pauses()
+        if paused.dispatching is not None:
+            return 0
         with unit_of_work(self.engine) as transaction:
-            references = hand_out(transaction, self.now(), AT_ONCE, AGAIN_AFTER_SECONDS)
+            references = hand_out(transaction, self.now(), AT_ONCE, AGAIN_AFTER_SECONDS, paused.tenants)
             for start in range(0, len(references), A_MESSAGE):
                 self.send(references[start : start + A_MESSAGE])
         return len(references)

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine
 
+from service.domain.pauses import NOTHING_PAUSED, PausesInForce
 from service.persistence.statements import timers as sql
 from service.persistence.statements.ingestion import NOTIFY
 from service.persistence.unit_of_work import unit_of_work
@@ -29,13 +30,16 @@ class Timers:
 
     engine: Engine
     now: Callable[[], datetime]
+    pauses: Callable[[], PausesInForce] = lambda: NOTHING_PAUSED
 
     def __call__(self) -> int:
         """Fire everything that is due now; how many inputs it made. Without any, it is one probe of an index."""
         total: int = 0
         while True:
             with unit_of_work(self.engine) as transaction:
-                row = transaction.rows(sql.FIRE, {"now": self.now(), "limit": AT_ONCE})[0]
+                row = transaction.rows(
+                    sql.FIRE, {"now": self.now(), "limit": AT_ONCE, "paused": self.pauses().tenants}
+                )[0]
                 if row.fired:
                     transaction.rows(NOTIFY)
             total += int(row.fired)

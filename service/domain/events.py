@@ -39,6 +39,7 @@ class EventType(StrEnum):
     EXCEPTION_CANCELLED = "ExceptionCancelled"
     PAYLOAD_READ = "PayloadRead"
     RECONCILED = "Reconciled"
+    EXCEPTION_HELD = "ExceptionHeld"
     DUPLICATE_IGNORED = "DuplicateIgnored"
     SLA_IMMINENT = "SLAImminent"
     SLA_EXPIRED = "SLAExpired"

@@ -278,7 +278,8 @@ class Turn:
             return
         held = self.gate.admit(PreparedCall(key, course.reference.tenant_id, call))
         if held is not None:
-            course.put_aside(step.path, Hold(course.reference, held.tool, held.reason, held.due_in_seconds))
+            hold = Hold(course.reference, held.tool, held.reason, held.due_in_seconds, held.pause)
+            course.put_aside(step.path, hold)
             return
         course.under_way.add(step.path)
         draft.flights.append(Flight(course, step, call, key, attempt))

@@ -12,6 +12,7 @@ from service.engine.batch import Batch
 from service.engine.failures import Failure
 from service.engine.isolation import Isolation
 from service.engine.notifier import Notifier
+from service.engine.pausing import PausedWork
 from service.engine.repeats import ScheduledRetry, as_rows
 from service.engine.results import PlanGoesOnError, Retry, StageResult
 from service.engine.runner import StageRunner
@@ -32,9 +33,11 @@ class Pipeline:
         isolation: Isolation,
         clock: Callable[[], datetime],
         close: Callable[[], None],
+        paused: PausedWork | None = None,
     ) -> None:
         self.notifier = notifier
         self.isolation = isolation
+        self._paused = paused
         self._engine = engine
         self._deciding = deciding
         self._tools = tools
@@ -42,7 +45,9 @@ class Pipeline:
         self._close = close
 
     def run(self, stage: Stage, batch: Batch) -> StageResult:
-        """Work a batch through one stage."""
+        """Work a batch through one stage, but for what is paused."""
+        if self._paused is not None:
+            batch = self._paused.put_aside(stage, batch)
         if stage is Stage.TOOL:
             return self._tools.run(batch)
         return self._deciding.run(stage, batch)

@@ -1,10 +1,11 @@
-"""Held work: exceptions whose tool must not be called now, out of the workers and in the outbox until they are due."""
+"""Held work: out of the workers and in the outbox until it is due, or until the pause that stopped it is over."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from service.domain.exceptions import Stage
 from service.persistence.statements import holds as sql
@@ -18,14 +19,15 @@ AT_ONCE = 1000
 """The most rows one look makes ready, so that a long outage of a tool does not end in one huge transaction."""
 
 
-def hold(transaction: Transaction, stage: Stage, holds: Sequence[Mapping[str, Any]], now: datetime) -> int:
-    """Put exceptions aside, each {id, sequence, attempt, rate_limited, tool, reason, seconds, jitter}; how many were.
+def hold(transaction: Transaction, stage: Stage, holds: Sequence[Mapping[str, Any]], now: datetime) -> set[UUID]:
+    """Put exceptions aside, each {id, sequence, attempt, rate_limited, tool, reason, seconds, jitter, pause_id, until};
+    which really were.
 
     `seconds` is the least they wait; `jitter`, 0 to 1, the share of the grown wait that is taken. One that has moved
     on meanwhile is not touched.
     """
     parameters = {"holds": as_json(holds), "stage": int(stage), "now": now, "longest": LONGEST_HOLD_SECONDS}
-    return len(transaction.rows(sql.HOLD, parameters))
+    return {row.exception_id for row in transaction.rows(sql.HOLD, parameters)}
 
 
 def wake(transaction: Transaction) -> int:

@@ -237,6 +237,13 @@ outbox = Table(
 Index("outbox_paused", outbox.c.pause_id, postgresql_where=outbox.c.pause_id.is_not(None))
 Index("outbox_due", outbox.c.due_at, postgresql_where=outbox.c.due_at.is_not(None))
 Index("outbox_ready", outbox.c.lane, outbox.c.tenant_id, outbox.c.number, postgresql_where=outbox.c.ready)
+Index(
+    "outbox_later_stages",
+    outbox.c.lane,
+    outbox.c.tenant_id,
+    outbox.c.number,
+    postgresql_where=text("ready AND stage > 0"),
+)
 
 deliveries = Table(
     "deliveries",

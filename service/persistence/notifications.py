@@ -53,9 +53,12 @@ class Settled:
     due_at: datetime | None = None
 
 
-def hand_out(transaction: Transaction, now: datetime, limit: int, seconds: float) -> list[NotificationReference]:
-    """At most `limit` notifications that are due, as SYSTEM; they are not due again for so many seconds."""
-    rows = transaction.rows(sql.HAND_OUT, {"now": now, "limit": limit, "seconds": seconds})
+def hand_out(
+    transaction: Transaction, now: datetime, limit: int, seconds: float, paused: Sequence[str] = ()
+) -> list[NotificationReference]:
+    """At most `limit` notifications that are due, as SYSTEM; they are not due again for so many seconds. Those of
+    `paused` tenants stay."""
+    rows = transaction.rows(sql.HAND_OUT, {"now": now, "limit": limit, "seconds": seconds, "paused": list(paused)})
     return [NotificationReference(r.tenant_id, r.exception_id, r.position, r.policy, r.claim) for r in rows]
 
 

@@ -12,9 +12,11 @@ from sqlalchemy import Row
 
 from service.domain.exceptions import IN_FLIGHT, WAITING, Status
 from service.domain.packs.deciding.activations import in_force
+from service.domain.pauses import NOTHING_PAUSED, PausesInForce
 from service.domain.plans import Plan, StepResult, StepState, from_document
 from service.persistence.approvals import newest_approval
 from service.persistence.packs import StoredPacks, database_now
+from service.persistence.pauses import in_force as in_force_pauses
 from service.persistence.statements import queries as statements
 from service.persistence.statements.notifications import OF_EXCEPTION
 from service.persistence.statements.timers import WAITING_UNTIL
@@ -111,6 +113,8 @@ class ExceptionDetails:
     """What was written of the attempt that failed last, while the next one is to come."""
     notifications: Sequence[Row[Any]] = ()
     """The newest first, at most NOTIFICATIONS_SHOWN."""
+    paused: PausesInForce = NOTHING_PAUSED
+    """What is paused of its tenant, and for everybody; only looked up while it is in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,7 @@ def get_exception(transaction: Transaction, tenant_id: str, exception_id: UUID) 
         dead_letter=_first(transaction, statements.DEAD_LETTER, parameters),
         retry=_newest_retry(transaction, parameters, row),
         notifications=transaction.rows(OF_EXCEPTION, {**parameters, "limit": NOTIFICATIONS_SHOWN}),
+        paused=in_force_pauses(transaction) if row.status in IN_FLIGHT else NOTHING_PAUSED,
     )
 
 

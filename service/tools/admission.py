@@ -1,8 +1,8 @@
 """Admission: which of the calls that are due may go out now, and why the others have to wait.
 
-Asked once a turn and tool, before calls are written down as sent, and told what became of each. It decides by the
-tool's circuit breaker and by the limits of calls under way; of a tool that was slow lately, only as many are
-admitted as can leave at once.
+Asked once a turn and tool, before calls are written down as sent, and told what became of each. It decides by what is
+paused, by the tool's circuit breaker and by the limits of calls under way; of a tool that was slow lately, only as
+many are admitted as can leave at once.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
 
+from service.domain.pauses import NOTHING_PAUSED, Pause, PausesInForce
 from service.tools.breakers import Breakers, Name
 from service.tools.calls import Answer, PreparedCall, ToolResult
 from service.tools.limits import CallSlots
@@ -27,6 +28,9 @@ SLOW_SECONDS = 120.0
 
 QUICK_SECONDS = 0.5
 """An answer that took less shows it, once all calls that were left behind are back."""
+
+PAUSED_WAIT_SECONDS = 60.0
+"""How long what cannot wait for a pause to end (a notification) waits before it asks again."""
 
 PROBE_MARGIN_SECONDS = 15.0
 """Beyond its call's time limit, how long a probe's place is kept from others."""
@@ -42,6 +46,8 @@ class Held:
     """For people."""
     due_in_seconds: float
     """When to ask again, at the earliest."""
+    pause: Pause | None = None
+    """Somebody paused it."""
 
 
 class Gate(Protocol):
@@ -125,8 +131,15 @@ class _Allowance:
 class GuardedAdmission:
     """The admission of one worker process. Safe for several threads."""
 
-    def __init__(self, breakers: Breakers, slots: CallSlots, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        breakers: Breakers,
+        slots: CallSlots,
+        clock: Callable[[], float] = time.monotonic,
+        pauses: Callable[[], PausesInForce] = lambda: NOTHING_PAUSED,
+    ) -> None:
         self._breakers = breakers
+        self._pauses = pauses
         self._slots = slots
         self._clock = clock
         self._slow: dict[Name, float] = {}
@@ -136,7 +149,7 @@ class GuardedAdmission:
 
     def gate(self) -> Gate:
         """See Admission."""
-        return _TurnGate(self)
+        return _TurnGate(self, self._pauses())
 
     def admit(self, calls: Sequence[PreparedCall]) -> list[Held]:
         """See Admission."""
@@ -220,13 +233,16 @@ class GuardedAdmission:
 class _TurnGate:
     """Asks the admission once a tool, and counts."""
 
-    def __init__(self, admission: GuardedAdmission) -> None:
+    def __init__(self, admission: GuardedAdmission, paused: PausesInForce) -> None:
         self._admission = admission
+        self._paused = paused
         self._allowances: dict[Name, _Allowance] = {}
 
     def admit(self, call: PreparedCall) -> Held | None:
         """See Gate."""
         name = _name(call)
+        if self._paused and (pause := self._paused.of_call(*name)) is not None:
+            return Held(call.key, name[1], pause.sentence, PAUSED_WAIT_SECONDS, pause)
         allowance = self._allowances.get(name)
         if allowance is None:
             allowance = self._allowances[name] = self._admission.allowance(name, call)

@@ -22,7 +22,7 @@ MUTATIONS = (
         (
             " AND o.ready AND o.tenant_id = t.tenant_id\n"
             "            ORDER BY o.number LIMIT %(size)s) AS first\n"
-            "     WHERE t.tenant_id IS NOT NULL\n"
+            "     WHERE t.tenant_id IS NOT NULL AND t.tenant_id <> ALL(%(paused)s::text[])\n"
             "     ORDER BY first.place, t.tenant_id\n"
             "     LIMIT %(size)s\n"
             ")\n"
@@ -32,7 +32,7 @@ MUTATIONS = (
         (
             " AND o.tenant_id = t.tenant_id\n"
             "            ORDER BY o.number LIMIT %(size)s) AS first\n"
-            "     WHERE t.tenant_id IS NOT NULL\n"
+            "     WHERE t.tenant_id IS NOT NULL AND t.tenant_id <> ALL(%(paused)s::text[])\n"
             "     ORDER BY first.place, t.tenant_id\n"
             "     LIMIT %(size)s\n"
             ")\n"

@@ -41,8 +41,8 @@ MUTATIONS = (
     Mutation(
         "held work is not ready before it is due",
         HOLDS,
-        "false, retry_at FROM moved",
-        "true, retry_at FROM moved",
+        "false, retry_at, pause_id FROM moved",
+        "true, retry_at, pause_id FROM moved",
         f"{TEST_HOLDS}::test_a_held_exception_waits_in_the_outbox_with_its_reason",
     ),
     Mutation(
@@ -55,7 +55,7 @@ MUTATIONS = (
     Mutation(
         "the reconciler leaves held work alone",
         "service/persistence/statements/reconciliation.py",
-        "AND (o.exception_id IS NULL OR (NOT o.ready AND o.due_at IS NULL))",
+        "AND (o.exception_id IS NULL OR (NOT o.ready AND o.due_at IS NULL AND o.pause_id IS NULL))",
         "AND (o.exception_id IS NULL OR NOT o.ready)",
         f"{TEST_HOLDS}::test_the_reconciler_leaves_held_work_alone_and_what_is_due_is_made_ready",
     ),

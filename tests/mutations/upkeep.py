@@ -1,4 +1,4 @@
-"""Guards of the reconciler: what it finds, what it leaves alone, and how little it adds."""
+"""Guards of the reconciler and of pauses: what is found, what is left alone, what waits, and who may end it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from tests.mutations.mutation import Mutation
 
 SQL = "service/persistence/statements/reconciliation.py"
 TEST = "tests/integration/engine/test_reconciler.py"
+TEST_PAUSES = "tests/integration/engine/test_pauses.py"
+TEST_PAUSES_API = "tests/integration/api/test_pauses.py"
+DISPATCH = "service/persistence/statements/dispatch.py"
+PAUSES = "service/persistence/statements/pauses.py"
 
 MUTATIONS = (
     Mutation(
@@ -26,22 +30,24 @@ MUTATIONS = (
     Mutation(
         "a retry is left alone until its time",
         SQL,
-        "AND GREATEST(e.updated_at, e.retry_at) < %(now)s::timestamptz - make_interval(secs => %(after)s / 3)",
-        "AND e.updated_at < %(now)s::timestamptz - make_interval(secs => %(after)s / 3)",
+        "AND (e.retry_at IS NULL OR e.retry_at < %(now)s)",
+        "",
         f"{TEST}::test_a_retry_whose_delayed_message_was_lost_comes_back_with_its_attempt",
     ),
     Mutation(
         "what has a lease is left alone",
         SQL,
-        "                            WHERE x.exception_id = e.exception_id AND x.lease_until > %(now)s)\n"
-        "        OFFSET 0) e",
-        "                            WHERE false)\n        OFFSET 0) e",
+        "                        WHERE x.exception_id = e.exception_id AND x.lease_until > %(now)s)\n"
+        "       AND {_NOT_PAUSED}\n"
+        "     ORDER BY e.exception_id\n"
+        "       FOR UPDATE OF e SKIP LOCKED",
+        "                        WHERE false)\n     ORDER BY e.exception_id\n       FOR UPDATE OF e SKIP LOCKED",
         f"{TEST}::test_an_effect_that_is_leased_is_left_alone_and_one_that_nobody_holds_is_not",
     ),
     Mutation(
         "a held row without a time is found",
         SQL,
-        "                              AND (o.ready OR o.due_at IS NOT NULL))\n"
+        "                              AND (o.ready OR o.due_at IS NOT NULL OR o.pause_id IS NOT NULL))\n"
         "           AND NOT EXISTS (SELECT FROM tool_executions x\n"
         "                            WHERE x.exception_id = e.exception_id AND x.lease_until > %(now)s)\n"
         "        OFFSET 0) e",
@@ -103,5 +109,77 @@ MUTATIONS = (
         "due_at = excluded.due_at WHERE c.due_at <= now()",
         "due_at = excluded.due_at",
         f"{TEST}::test_a_chore_is_one_process_s_at_a_time_and_due_again_later",
+    ),
+    Mutation(
+        "a paused tenant's rows stay in the outbox",
+        DISPATCH,
+        "WHERE t.tenant_id IS NOT NULL AND t.tenant_id <> ALL(%(paused)s::text[])",
+        "WHERE t.tenant_id IS NOT NULL",
+        f"{TEST_PAUSES}::test_a_dispatcher_leaves_what_is_paused_and_takes_the_others",
+    ),
+    Mutation(
+        "a paused stage's rows stay in the outbox",
+        DISPATCH,
+        " AND o.stage <> ALL(%(stages)s::smallint[])",
+        "",
+        f"{TEST_PAUSES}::test_a_dispatcher_leaves_what_is_paused_and_takes_the_others",
+    ),
+    Mutation(
+        "a stage does not begin on what is paused",
+        "service/engine/pipeline.py",
+        "batch = self._paused.put_aside(stage, batch)",
+        "pass",
+        f"{TEST_PAUSES}::test_what_was_under_way_is_held_at_its_next_stage_and_the_rest_of_the_batch_goes_on",
+    ),
+    Mutation(
+        "a paused tool is not called",
+        "service/tools/admission.py",
+        "if self._paused and (pause := self._paused.of_call(*name)) is not None:",
+        "if False and (pause := self._paused.of_call(*name)) is not None:",
+        f"{TEST_PAUSES}::test_a_paused_tool_is_not_called_and_its_exceptions_wait",
+    ),
+    Mutation(
+        "what a pause held goes on when it is over",
+        "service/dispatch/held.py",
+        "if pauses.wake(transaction) < pauses.WAKE_AT_ONCE:",
+        "if True:",
+        f"{TEST_PAUSES}::test_what_was_under_way_is_held_at_its_next_stage_and_the_rest_of_the_batch_goes_on",
+    ),
+    Mutation(
+        "what a pause holds stays while it lasts",
+        PAUSES,
+        """WHERE NOT EXISTS (SELECT FROM pauses p
+                        WHERE p.pause_id = h.pause_id AND p.resumed_at IS NULL""",
+        """WHERE NOT EXISTS (SELECT FROM pauses p
+                        WHERE false AND p.resumed_at IS NULL""",
+        f"{TEST_PAUSES}::test_what_was_under_way_is_held_at_its_next_stage_and_the_rest_of_the_batch_goes_on",
+    ),
+    Mutation(
+        "what is paused is not taken for lost",
+        SQL,
+        "WHERE (p.scope = 'tenant' AND p.tenant_id = e.tenant_id)",
+        "WHERE (false AND p.tenant_id = e.tenant_id)",
+        f"{TEST_PAUSES}::test_the_reconciler_does_not_take_what_is_paused_for_lost",
+    ),
+    Mutation(
+        "a tenant ends no pause of the platform",
+        "service/api/views/pauses.py",
+        "if thrown.by_platform:",
+        "if False:",
+        f"{TEST_PAUSES_API}::test_the_platform_pauses_a_tenant_and_the_tenant_cannot_end_it",
+    ),
+    Mutation(
+        "an ingest key pauses nothing",
+        "service/api/views/pauses.py",
+        "    caller = caller_with(Role.OPERATOR)\n    body = body_as(NewPause)",
+        "    caller = caller_with(Role.INGEST)\n    body = body_as(NewPause)",
+        f"{TEST_PAUSES_API}::test_an_ingest_key_pauses_nothing",
+    ),
+    Mutation(
+        "pauses of other tenants are not seen",
+        "migrations/versions/0011_upkeep.py",
+        "AND (SELECT current_setting('app.pauses', true)) = 'in force'",
+        "",
+        f"{TEST_PAUSES_API}::test_a_tenant_sees_and_ends_no_pause_of_another",
     ),
 )

@@ -51,8 +51,8 @@ SELECT l.lane FROM unnest(%(lanes)s::smallint[]) AS l(lane)
 TAKE = """
 -- Takes up to `size` ready rows of one lane: every tenant's first, then every tenant's second, and so on, so
 -- that a tenant with a long backlog does not delay another's single exception. Tenants are found by hopping
--- along the index. Only the lane's lease-holder takes; where two overlap for a moment, the DELETE's row locks
--- give each row to one of them.
+-- along the index; one that is paused costs a hop, however much it has waiting. Only the lane's lease-holder
+-- takes; where two overlap for a moment, the DELETE's row locks give each row to one of them.
 WITH RECURSIVE tenant (tenant_id) AS (
     (SELECT tenant_id FROM outbox WHERE lane = %(lane)s AND ready ORDER BY tenant_id LIMIT 1)
     UNION ALL
@@ -66,7 +66,7 @@ WITH RECURSIVE tenant (tenant_id) AS (
            SELECT o.exception_id, o.sequence, row_number() OVER (ORDER BY o.number) AS place
              FROM outbox o WHERE o.lane = %(lane)s AND o.ready AND o.tenant_id = t.tenant_id
             ORDER BY o.number LIMIT %(size)s) AS first
-     WHERE t.tenant_id IS NOT NULL
+     WHERE t.tenant_id IS NOT NULL AND t.tenant_id <> ALL(%(paused)s::text[])
      ORDER BY first.place, t.tenant_id
      LIMIT %(size)s
 )
@@ -74,6 +74,16 @@ DELETE FROM outbox o USING chosen c
  WHERE o.exception_id = c.exception_id AND o.sequence = c.sequence AND o.ready
 RETURNING o.tenant_id, o.exception_id, o.sequence, o.stage, o.attempt, o.rate_limited
 """
+
+_STAGES_ASIDE = """ AND o.stage <> ALL(%(stages)s::smallint[])
+               AND o.tenant_id || ':' || o.stage <> ALL(%(stages_of_tenants)s::text[])
+            ORDER BY o.number"""
+
+TAKE_OTHER_STAGES = TAKE.replace("\n            ORDER BY o.number", _STAGES_ASIDE)
+"""As TAKE, while stages are paused: their rows stay. It walks over them, so it is only used then."""
+
+TAKE_LATER_STAGES = TAKE_OTHER_STAGES.replace("WHERE o.lane", "WHERE o.stage > 0 AND o.lane")
+"""As TAKE_OTHER_STAGES, while the first stage is paused: outbox_later_stages has the few rows that are beyond it."""
 
 ENSURE_PARTITIONS = """
 SELECT ensure_event_partitions((%(now)s AT TIME ZONE 'UTC')::date, %(months)s)

@@ -28,7 +28,8 @@ HAND_OUT = """
 -- As SYSTEM. What is due is not handed out again for a while: the message that carries it may take its time. Two
 -- dispatchers that look together take different rows; a message that was lost leaves rows that become due again.
 WITH due AS MATERIALIZED (
-    SELECT exception_id, position, policy FROM notifications WHERE due_at <= %(now)s
+    SELECT exception_id, position, policy FROM notifications
+     WHERE due_at <= %(now)s AND tenant_id <> ALL(%(paused)s::text[])
      ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
 UPDATE notifications n SET due_at = %(now)s::timestamptz + make_interval(secs => %(seconds)s)

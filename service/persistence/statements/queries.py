@@ -61,6 +61,8 @@ GET = f"""
 -- nothing is shown.
 SELECT e.*, fence.*
   FROM (SELECT {_SUMMARY}, hold_reason, retry_at, attempt,
+               EXISTS (SELECT FROM outbox o WHERE o.exception_id = exceptions.exception_id
+                          AND o.sequence = exceptions.sequence) AS waits_in_outbox,
                redacted_payload AS payload, redacted_payload IS NOT NULL AS payload_known
           FROM exceptions
          WHERE tenant_id = %(tenant)s AND exception_id = %(exception_id)s) e

@@ -44,7 +44,7 @@ def _in_flight(status: str) -> str:
            AND GREATEST(e.updated_at, e.retry_at) < %(now)s::timestamptz - make_interval(secs => %(after)s / 3)
            AND NOT EXISTS (SELECT FROM outbox o
                             WHERE o.exception_id = e.exception_id AND o.sequence = e.sequence
-                              AND (o.ready OR o.due_at IS NOT NULL))
+                              AND (o.ready OR o.due_at IS NOT NULL OR o.pause_id IS NOT NULL))
            AND NOT EXISTS (SELECT FROM tool_executions x
                             WHERE x.exception_id = e.exception_id AND x.lease_until > %(now)s)
         OFFSET 0) e
@@ -106,7 +106,7 @@ WITH {_PAUSED}, out AS (
        AND e.updated_at = c.moved_at
       LEFT JOIN outbox o ON o.exception_id = e.exception_id AND o.sequence = e.sequence
      WHERE e.status IN ('RECEIVED', 'IN_PROGRESS')
-       AND (o.exception_id IS NULL OR (NOT o.ready AND o.due_at IS NULL))
+       AND (o.exception_id IS NULL OR (NOT o.ready AND o.due_at IS NULL AND o.pause_id IS NULL))
        AND (e.retry_at IS NULL OR e.retry_at < %(now)s)
        AND NOT EXISTS (SELECT FROM tool_executions x
                         WHERE x.exception_id = e.exception_id AND x.lease_until > %(now)s)

@@ -12,11 +12,15 @@ FIRE = """
 -- step, and it must not hold up the others' timers. Of two dispatchers that see the same timer the DELETE lets one
 -- have it; everything is one statement, so a crash leaves either the timer or its input.
 --
+-- Timers of a tenant that is paused keep their time and fire after.
+--
 -- A timer is dropped without an input when there is nothing left that it could wake: its exception rests in a
 -- status that waits for nothing, its plan was replaced, its step is done, its approval was decided. An exception that
 -- is at rest takes the first input at once; others, and all inputs of an exception that is being worked, queue up.
 WITH due AS MATERIALIZED (
-    SELECT exception_id, kind, step FROM timers WHERE due_at <= %(now)s ORDER BY due_at LIMIT %(limit)s
+    SELECT exception_id, kind, step FROM timers
+     WHERE due_at <= %(now)s AND tenant_id <> ALL(%(paused)s::text[])
+     ORDER BY due_at LIMIT %(limit)s
 ), locked AS MATERIALIZED (
     SELECT exception_id, stage = 5 AS at_rest, status FROM exceptions
      WHERE exception_id IN (SELECT exception_id FROM due)

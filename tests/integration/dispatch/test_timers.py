@@ -146,7 +146,7 @@ def test_two_dispatchers_do_not_fire_one_timer_twice_and_a_crash_loses_none(yard
     # given more timers than are fired at once, and a dispatcher that has fired the first and not committed
     waiting = [yard.waiting() for _ in range(5)]
     with ThreadPoolExecutor(1) as others, yard.world.system.connect() as first:
-        first.exec_driver_sql(sql.FIRE, {"now": DUE, "limit": AT_ONCE})
+        first.exec_driver_sql(sql.FIRE, {"now": DUE, "limit": AT_ONCE, "paused": []})
         # when another looks meanwhile, then it does not wait for the first
         late = yard.waiting()
         others.submit(yard.fire).result(timeout=PATIENCE_SECONDS)
