@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -46,15 +46,23 @@ _NAMES: Mapping[str, str] = {
 
 def criteria_options(command: _F) -> Callable[..., Any]:
     """Give a command `criteria`: what was said, by the API's names; lists where several may be given."""
+    return _with_options(command, _OPTIONS, _NAMES)
 
+
+def pending_options(command: _F) -> Callable[..., Any]:
+    """As `criteria_options`, for commands that act: they choose among what is pending."""
+    return _with_options(command, _OPTIONS[1:], {name: told for name, told in _NAMES.items() if name != "state"})
+
+
+def _with_options(command: _F, options: Sequence[Callable[[Any], Any]], names: Mapping[str, str]) -> Callable[..., Any]:
     @wraps(command)
-    def with_criteria(*arguments: Any, **options: Any) -> Any:
-        given = {told: options.pop(name) for name, told in _NAMES.items()}
+    def with_criteria(*arguments: Any, **given_options: Any) -> Any:
+        given = {told: given_options.pop(name) for name, told in names.items()}
         said = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items() if value}
-        return command(*arguments, criteria=said, **options)
+        return command(*arguments, criteria=said, **given_options)
 
     wrapped: Callable[..., Any] = with_criteria
-    for option in reversed(_OPTIONS):
+    for option in reversed(options):
         wrapped = option(wrapped)
     return wrapped
 
