@@ -25,10 +25,11 @@ class Accepted:
 
 @dataclass(frozen=True)
 class AcceptedInput:
-    """A later input that was answered 202."""
+    """What was said of an exception later and was answered 202."""
 
     exception_id: str
-    sequence: int
+    sequence: int | None
+    """The input's; None where what was said is no input: a dead letter was redriven or discarded."""
     said: Said
     at: float
 
@@ -79,7 +80,7 @@ class Answers:
                 "kind": one.kind.value,
                 "resting": sorted(resting(one.kind, {other.said for other in said.get(one.exception_id, ())})),
                 "dead": one.kind in DEAD,
-                "sequence": max((other.sequence for other in said.get(one.exception_id, ())), default=1),
+                "sequence": max((other.sequence or 1 for other in said.get(one.exception_id, ())), default=1),
             }
             for one in self.accepted
         ]

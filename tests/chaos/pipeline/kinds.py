@@ -57,6 +57,8 @@ class Said(StrEnum):
     APPROVE = "approve"
     REJECT = "reject"
     COMPLETE = "complete"
+    REDRIVE = "redrive"
+    DISCARD = "discard"
 
 
 POISON = tuple(kind for kind in Kind if kind.poison)
@@ -97,7 +99,8 @@ def resting(kind: Kind, said: Collection[Said]) -> frozenset[str]:
     `PENDING_STEP` of a kind that does not wait for a person is only right with a call in doubt; the verdict asks.
     """
     if kind in DEAD:
-        return frozenset({"DEAD_LETTERED"})
+        # Sent again it fails again.
+        return frozenset({"DISCARDED" if Said.DISCARD in said else "DEAD_LETTERED"})
     if Said.CANCEL in said:
         return frozenset({"CANCELLED"})
     if kind is Kind.ONCE:

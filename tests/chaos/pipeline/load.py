@@ -38,6 +38,8 @@ _PATHS = {
     Said.COMPLETE: "steps/1/complete",
 }
 
+_OF_DEAD_LETTERS = (Said.REDRIVE, Said.DISCARD)
+
 Attempt = Callable[[requests.Session, str], float | None]
 """Sends a request to the API at this address: None when that is done, else how many seconds to wait for the next."""
 
@@ -143,11 +145,13 @@ class Load:
 
     def _say(self, exception_id: str, said: Said, key: str) -> Attempt:
         def attempt(session: requests.Session, url: str) -> float | None:
-            address = f"{url}/exceptions/{exception_id}/{_PATHS[said]}"
+            address = _address(session, url, exception_id, said)
+            if address is None:
+                return _NOT_YET
             headers = {"Idempotency-Key": key}
             response = session.post(address, json=_words(said, key), headers=headers, timeout=_TIMEOUT)
             if response.status_code == 202:
-                sequence = response.json()["sequence"]
+                sequence = response.json()["sequence"] if said not in _OF_DEAD_LETTERS else None
                 self._answers.accept_input(AcceptedInput(exception_id, sequence, said, time.time()))
                 return None
             if response.status_code == 409:
@@ -225,6 +229,16 @@ class _Desk:
             self._changed.notify_all()
 
 
+def _address(session: requests.Session, url: str, exception_id: str, said: Said) -> str | None:
+    """Where to say it; None: there is no dead letter yet to say it of."""
+    if said not in _OF_DEAD_LETTERS:
+        return f"{url}/exceptions/{exception_id}/{_PATHS[said]}"
+    response = session.get(f"{url}/exceptions/{exception_id}/events?limit=200", timeout=_TIMEOUT)
+    events = response.json()["items"] if response.status_code == 200 else []
+    known = next((event["data"]["deadLetterId"] for event in events if event["type"] == "DeadLettered"), None)
+    return None if known is None else f"{url}/dlq/{known}/{said}"
+
+
 def _ids(answer: Any, bulk: bool) -> list[str]:
     if not bulk:
         return [answer["exceptionId"]]
@@ -241,5 +255,7 @@ def _words(said: Said, key: str) -> dict[str, Any]:
             return {"reason": f"withdrawn by {key}"}
         case Said.APPROVE | Said.REJECT:
             return {"comment": f"looked at by {key}"}
+        case Said.REDRIVE | Said.DISCARD:
+            return {"reason": f"decided by {key}"}
         case Said.COMPLETE:
             return {"comment": f"done by {key}"}

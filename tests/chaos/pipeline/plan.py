@@ -22,7 +22,7 @@ _MIX = {
     Kind.APPROVAL: 8,
     Kind.MANUAL: 6,
     Kind.TRANSIENT: 6,
-    Kind.PERMANENT: 3,
+    Kind.PERMANENT: 5,
 }
 _BULK = (5, 40)
 _BULK_SHARE = 0.5
@@ -181,6 +181,9 @@ def _later(chance: random.Random, kind: Kind) -> list[Later]:
         said += [] if decision is None else [Later(decision, round(chance.uniform(0.2, 3), 2))]
     elif kind is Kind.MANUAL and chance.random() < 0.7:
         said.append(Later(Said.COMPLETE, round(chance.uniform(0.2, 3), 2)))
+    elif kind is Kind.PERMANENT:
+        decision = chance.choices([Said.REDRIVE, Said.DISCARD, None], [4, 3, 3])[0]
+        said += [] if decision is None else [Later(decision, round(chance.uniform(0.5, 4), 2))]
     elif kind not in (Kind.APPROVAL, Kind.MANUAL):
         other = chance.choices([None, Said.UPDATED, Said.CANCEL], [85, 10, 5])[0]
         said += [] if other is None else [Later(other, round(chance.uniform(0, 4), 2))]

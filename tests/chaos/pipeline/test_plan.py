@@ -48,7 +48,8 @@ def test_poison_comes_in_the_middle_of_a_batch_of_innocent_ones() -> None:
 
 def test_every_kind_has_a_playbook_and_an_end() -> None:
     assert len(domain_pack()["playbooks"]) == len(Kind)
-    assert all(resting(kind, {Said.CANCEL}) == {"DEAD_LETTERED"} for kind in DEAD)
+    assert all(resting(kind, {Said.CANCEL, Said.REDRIVE}) == {"DEAD_LETTERED"} for kind in DEAD)
+    assert resting(Kind.PERMANENT, {Said.DISCARD}) == {"DISCARDED"}
     assert resting(Kind.STRAIGHT, {Said.COMMENT, Said.CANCEL}) == {"CANCELLED"}
     assert resting(Kind.APPROVAL, {Said.REJECT}) == {"ESCALATED"}
 

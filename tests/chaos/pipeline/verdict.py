@@ -122,7 +122,9 @@ def _breaches(transaction: Transaction, named: Mapping[str, str], seen: Seen) ->
     parameters = {
         "tenants": list(seen.tenants),
         "expected": as_json(seen.answers.expected()),
-        "inputs": as_json([{"id": one.exception_id, "sequence": one.sequence} for one in seen.answers.inputs]),
+        "inputs": as_json(
+            [{"id": one.exception_id, "sequence": one.sequence} for one in seen.answers.inputs if one.sequence]
+        ),
         "calls": as_json(list(seen.calls)),
         "records": as_json(list(seen.records)),
     }
