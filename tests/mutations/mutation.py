@@ -24,8 +24,8 @@ class ChaosRound:
     red: str
     """Every invariant that must turn red, and no other: `L2` or `L2, L3`."""
     seed: int = 1
-    patience: int = 40
-    """Seconds within which everything is at rest: less than is promised, for this machine has nothing else to do."""
+    patience: int = 90
+    """Seconds within which everything is at rest; what is lost is waited for in vain for so long."""
 
 
 @dataclass(frozen=True)
