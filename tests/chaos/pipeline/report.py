@@ -27,6 +27,8 @@ class Line:
     evidence: str | None = None
     puzzled: int = 0
     """Answers 500."""
+    last: tuple[str, ...] = ()
+    """What was waited for at the end."""
 
     @classmethod
     def of(cls, outcome: Outcome, evidence: str | None) -> Line:
@@ -41,6 +43,7 @@ class Line:
         return cls(
             *(plan.seed, plan.number, plan.faults, red, outcome.accepted, outcome.seconds, quiet, felt, evidence),
             puzzled=len(outcome.seen.answers.puzzled),
+            last=tuple(f"{count} {what}" for what, count in outcome.seen.quiet.last.items()),
         )
 
 
@@ -48,6 +51,7 @@ def told(line: Line) -> str:
     """A round in a line."""
     felt = ", ".join(f"{one['fault']}: gap {one['gap']} s, p99 {one['p99']} s" for one in line.recoveries)
     quiet = "never at rest" if line.quiet is None else f"at rest after {line.quiet} s"
+    quiet += f" (last: {', '.join(line.last)})" if line.last else ""
     verdict = f"RED {' '.join(line.red)}" if line.red else "green"
     puzzled = f"; {line.puzzled} answers were 500" if line.puzzled else ""
     tail = f"{puzzled}; evidence in {line.evidence}" if line.evidence else puzzled
@@ -88,6 +92,7 @@ def as_document(lines: Iterable[Line]) -> list[dict[str, Any]]:
             "recoveries": list(line.recoveries),
             "evidence": line.evidence,
             "answers500": line.puzzled,
+            "waitedFor": list(line.last),
         }
         for line in lines
     ]
@@ -106,6 +111,7 @@ def from_document(document: dict[str, Any]) -> Line:
         recoveries=tuple(document["recoveries"]),
         evidence=document["evidence"],
         puzzled=document["answers500"],
+        last=tuple(document["waitedFor"]),
     )
 
 

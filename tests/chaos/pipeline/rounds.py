@@ -134,6 +134,7 @@ class RoundRunner:
 def _settled(world: World, tenants: list[str], load: Load, deadline: float) -> Quiet:
     """Wait until nothing is left to do, or the time for it is over."""
     began = time.monotonic()
+    last: dict[str, Any] = {}
     while True:
         late = time.monotonic() > deadline
         try:
@@ -143,9 +144,10 @@ def _settled(world: World, tenants: list[str], load: Load, deadline: float) -> Q
         except _AWAY as error:
             left = {"away": str(error)}
         if not left and not load.left:
-            return Quiet(round(time.monotonic() - began, 2))
+            return Quiet(round(time.monotonic() - began, 2), last=last)
         if late:
-            return Quiet(None, left)
+            return Quiet(None, left, left)
+        last = left or {"requests": len(load.left)}
         time.sleep(_LOOK_EVERY)
 
 

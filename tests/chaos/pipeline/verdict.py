@@ -55,6 +55,8 @@ class Quiet:
     left: Mapping[str, Any] = field(default_factory=dict)
     """What kept it from that, by what it is: `under way` (exceptions, which L1 is about), `outbox`, `unpublished`
     (events), `lag of <queue>`, `away` (what did not answer)."""
+    last: Mapping[str, Any] = field(default_factory=dict)
+    """What was waited for at the end, by the same names."""
 
 
 @dataclass(frozen=True)
