@@ -24,7 +24,10 @@ class ChaosRound:
     red: str
     """Every invariant that must turn red, and no other: `L2` or `L2, L3`."""
     seed: int = 1
-    patience: int = 90
+    exceptions: int = 150
+    seconds: int = 8
+    """They come in within so many."""
+    patience: int = 120
     """Seconds within which everything is at rest; what is lost is waited for in vain for so long."""
 
 

@@ -55,4 +55,5 @@ def _tests(tests: str) -> list[str]:
 def _round(wanted: ChaosRound) -> list[str]:
     which = ["--faults", wanted.faults] if wanted.faults else ["--calm"]
     command = [sys.executable, "-m", "tests.chaos.pipeline", "run", "--profile", "small", *which]
+    command += ["--exceptions", str(wanted.exceptions), "--seconds", str(wanted.seconds)]
     return [*command, "--seed", str(wanted.seed), "--patience", str(wanted.patience)]

@@ -78,6 +78,7 @@ class RoundRunner:
             until = time.time()
             quiet = _settled(self._world, names, load, last + self._patience)
             load.stop()
+        read_at = time.time()
         seen = Seen(
             tenants=names,
             answers=answers,
@@ -85,6 +86,7 @@ class RoundRunner:
             records=_patiently(lambda: outside.dead_letter_records(self._world.kafka, names)),
             unbalanced=watch.unbalanced,
             quiet=quiet,
+            read_at=read_at,
         )
         with unit_of_work(self._world.system) as transaction:
             verdict = judge(transaction, seen)

@@ -1,8 +1,8 @@
 """The invariants as SQL over the database: each statement names what breaks one; no row is the proof.
 
 `%(tenants)s` are the round's tenants, `%(expected)s` what was answered (`Answers.expected`), `%(calls)s` the tool
-server's log, `%(records)s` the records of the dead-letter topic. An exception that was redriven begins a new life:
-`life` counts, so that what was worked in an earlier one may be worked again.
+server's log, `%(records)s` the records of the dead-letter topic, `%(read_at)s` when these were read. An exception that
+was redriven begins a new life: `life` counts, so that what was worked in an earlier one may be worked again.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ WITH calls AS MATERIALIZED (
     SELECT key, tool, tenant, outcome FROM json_to_recordset(%(calls)s::json)
         AS c(key uuid, tool text, tenant text, outcome text)
 ), effects AS MATERIALIZED (
-    SELECT t.idempotency_key AS key, t.exception_id, t.tenant_id, t.tool, t.state,
+    SELECT t.idempotency_key AS key, t.exception_id, t.tenant_id, t.tool, t.state, t.finished_at,
            (SELECT bool_and(COALESCE((p.document -> 'tools' -> t.tool ->> 'idempotent')::boolean, false))
               FROM packs p WHERE p.tenant_id = t.tenant_id AND p.kind = 'domain') AS idempotent
       FROM tool_executions t WHERE t.tenant_id = ANY(%(tenants)s)
@@ -143,6 +143,7 @@ SELECT w.key, w.times FROM worked w LEFT JOIN effects f USING (key) WHERE f.key 
 EFFECT_ONLY_CLAIMED = f"""{_CALLS}
 SELECT f.key, f.exception_id, f.tool, f.state FROM effects f LEFT JOIN worked w USING (key)
  WHERE f.state = 'confirmed' AND COALESCE(w.times, 0) = 0
+   AND COALESCE(extract(epoch FROM f.finished_at), 0) < %(read_at)s - 1
 """
 """The effect ledger says that it happened, and the tool never did it."""
 
@@ -163,13 +164,18 @@ WITH records AS MATERIALIZED (
 )
 """
 
+_RELAY_SECONDS = 10
+"""So young an event may still be on its way to the topic, where a round did not come to rest."""
+
 TABLE_AND_TOPIC_DISAGREE = f"""{_RECORDS}, told AS MATERIALIZED (
-    SELECT exception_id, sequence, position FROM events WHERE tenant_id = ANY(%(tenants)s) AND type = 'DeadLettered'
+    SELECT exception_id, sequence, position, occurred_at FROM events
+     WHERE tenant_id = ANY(%(tenants)s) AND type = 'DeadLettered'
 ), kept AS MATERIALIZED (
     SELECT exception_id, sequence, position FROM dead_letters WHERE tenant_id = ANY(%(tenants)s)
 )
 SELECT t.exception_id, t.position, 'is in the log and not on the topic' AS because FROM told t
  WHERE NOT EXISTS (SELECT FROM records r WHERE r.exception = t.exception_id AND r.position = t.position)
+   AND COALESCE(extract(epoch FROM t.occurred_at), 0) < %(read_at)s - {_RELAY_SECONDS}
  UNION ALL
 SELECT r.exception, r.position, 'is on the topic and not in the log' FROM records r
  WHERE NOT EXISTS (SELECT FROM told t WHERE t.exception_id = r.exception AND t.position = r.position)

@@ -94,7 +94,7 @@ class MadeUp:
 
     def red(self) -> list[str]:
         """The invariants that are broken."""
-        seen = Seen([ANN, BOB], self.answers, self.calls, self.records, self.unbalanced, self.quiet)
+        seen = Seen([ANN, BOB], self.answers, self.calls, self.records, self.unbalanced, self.quiet, 100.0)
         return names(judge(self.transaction, seen))
 
 

@@ -72,6 +72,8 @@ class Seen:
     unbalanced: Sequence[Mapping[str, Any]]
     """The tenants' ledgers, at the instants when they did not balance."""
     quiet: Quiet
+    read_at: float
+    """When the log and the topic were read, in seconds since the epoch; what came to an end later cannot be there."""
 
 
 Verdict = dict[Invariant, list[Breach]]
@@ -129,6 +131,7 @@ def _breaches(transaction: Transaction, named: Mapping[str, str], seen: Seen) ->
         ),
         "calls": as_json(list(seen.calls)),
         "records": as_json(list(seen.records)),
+        "read_at": seen.read_at,
     }
     return [
         Breach(what, row._asdict())
