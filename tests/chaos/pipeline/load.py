@@ -53,7 +53,7 @@ class _Task:
 
 
 class Load:
-    """Everything that is sent in a round. `start`, then `finish` once the faults are over."""
+    """Everything that is sent in a round, from the beginning of its block on; nothing more after its end."""
 
     def __init__(
         self, posts: Sequence[Post], tenants: Sequence[TestTenant], urls: Sequence[str], answers: Answers
@@ -63,7 +63,6 @@ class Load:
         self._urls = urls
         self._answers = answers
         self._newest: dict[int, str] = {}
-        self._stopping = False
         self._desks = [_Desk() for _ in tenants]
         self._threads = [
             Thread(target=self._send, args=(desk, tenant), name=f"source-{tenant.tenant_id}-{sender}", daemon=True)
@@ -71,27 +70,26 @@ class Load:
             for sender in range(_SENDERS)
         ]
 
-    def start(self) -> None:
-        """Begin to send."""
+    def __enter__(self) -> Load:
         began = time.monotonic()
         for post in self._posts:
             self._desks[post.tenant].add(began + post.at, f"POST {post.key}", self._post(post))
         for thread in self._threads:
             thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        """What was never answered is noted."""
+        self._answers.unanswered += self.left
+        for desk in self._desks:
+            desk.close()
+        for thread in self._threads:
+            thread.join(30)
 
     @property
     def left(self) -> list[str]:
         """Requests that are not answered yet."""
         return [what for desk in self._desks for what in desk.open]
-
-    def stop(self) -> None:
-        """Send nothing more; what was never answered is noted."""
-        self._answers.unanswered += self.left
-        self._stopping = True
-        for desk in self._desks:
-            desk.close()
-        for thread in self._threads:
-            thread.join(30)
 
     def _send(self, desk: _Desk, tenant: TestTenant) -> None:
         """One sender: what is due next, to one API process after the other where one does not answer."""

@@ -71,23 +71,12 @@ class RoundRunner:
         names = [desk.tenant_id for desk in desks]
         answers = Answers()
         load = Load(plan.posts, desks, self._world.api_urls, answers)
-        with LedgerWatch(self._world.system, names) as watch:
-            load.start()
+        with LedgerWatch(self._world.system, names) as watch, load:
             struck = self._strike(plan, time.monotonic())
             last = time.monotonic()
             until = time.time()
             quiet = _settled(self._world, names, load, last + self._patience)
-            load.stop()
-        read_at = time.time()
-        seen = Seen(
-            tenants=names,
-            answers=answers,
-            calls=_patiently(lambda: outside.calls(self._world.tool_server_url, names)),
-            records=_patiently(lambda: outside.dead_letter_records(self._world.kafka, names)),
-            unbalanced=watch.unbalanced,
-            quiet=quiet,
-            read_at=read_at,
-        )
+        seen = self._seen(names, answers, watch, quiet)
         with unit_of_work(self._world.system) as transaction:
             verdict = judge(transaction, seen)
         return Outcome(
@@ -99,6 +88,18 @@ class RoundRunner:
             seconds=round(time.monotonic() - began, 1),
             looks=watch.looks,
             struck=tuple(struck),
+        )
+
+    def _seen(self, tenants: list[str], answers: Answers, watch: LedgerWatch, quiet: Quiet) -> Seen:
+        read_at = time.time()
+        return Seen(
+            tenants=tenants,
+            answers=answers,
+            calls=_patiently(lambda: outside.calls(self._world.tool_server_url, tenants)),
+            records=_patiently(lambda: outside.dead_letter_records(self._world.kafka, tenants)),
+            unbalanced=watch.unbalanced,
+            quiet=quiet,
+            read_at=read_at,
         )
 
     def _strike(self, plan: Round, start: float) -> list[Struck]:
