@@ -93,6 +93,8 @@ class Settings(BaseModel):
     """Values for `${name}` in packs' endpoints: name=value pairs, comma-separated in the environment."""
     rate_limit_per_second: int = Field(default=20_000, ge=1)
     """Exceptions a tenant may POST per second unless its pack says otherwise."""
+    metrics_token: Annotated[str, StringConstraints(min_length=16, max_length=500)] | None = None
+    """Who sends this as a bearer token may read /metrics. Without one, only callers on the same host may."""
     pack_cache_seconds: float = Field(default=2.0, ge=0)
     """How long an API process may go on by a tenant's rate after a pack with another became active. Decisions never
     go by an old version: which one is in force is asked for every batch."""

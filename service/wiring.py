@@ -27,6 +27,7 @@ from service.domain.packs import PackSet, build_pack_set, parse_domain_pack, par
 from service.domain.packs.tools import ToolKind
 from service.domain.stages import DECIDE
 from service.engine import reconciliation
+from service.engine.bookkeeping import check_ledger
 from service.engine.isolation import Isolation
 from service.engine.landing import OnRetries, leave_to_the_reconciler
 from service.engine.notifier import Notifier
@@ -53,6 +54,7 @@ from service.tools.plugins import Plugins
 from service.tools.sql import SqlReads
 
 RECONCILE_EVERY_SECONDS = 5.0
+LEDGER_EVERY_SECONDS = 60.0
 
 
 def utc_now() -> datetime:
@@ -176,7 +178,11 @@ def build_upkeep(settings: Settings) -> Upkeep:
     def reconcile() -> None:
         reconciliation.reconcile(engine, settings.reconcile_after_seconds, utc_now())
 
-    return Upkeep(engine, process_name(), (Chore("reconcile", RECONCILE_EVERY_SECONDS, reconcile),))
+    chores = (
+        Chore("reconcile", RECONCILE_EVERY_SECONDS, reconcile),
+        Chore("ledger", LEDGER_EVERY_SECONDS, lambda: check_ledger(engine)),
+    )
+    return Upkeep(engine, process_name(), chores)
 
 
 def build_redrives(settings: Settings) -> Redrives:

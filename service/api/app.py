@@ -13,6 +13,7 @@ from uuid_utils import uuid7
 from service.api import limits, problems
 from service.api.auth import Authenticator
 from service.api.context import EXTENSION, Services
+from service.api.metrics import Exposition
 from service.api.rates import TenantRates
 from service.api.views import (
     actions,
@@ -21,6 +22,7 @@ from service.api.views import (
     dead_letters,
     documentation,
     intake,
+    metrics,
     operations,
     pack_formats,
     packs,
@@ -62,6 +64,7 @@ def build_app(settings: Settings | None = None) -> Flask:
         redriving,
         redrive_operations,
         operations,
+        metrics,
         packs,
         backtests,
         pack_formats,
@@ -84,6 +87,8 @@ def _services(settings: Settings) -> Services:
             engine, settings.redis_url, settings.rate_limit_per_second, cache_seconds=settings.pack_cache_seconds
         ),
         now=_now,
+        # The only part that sees every tenant: it reads, and nothing of it is for tenants.
+        exposition=Exposition(open_engine(settings.database_url, Role.SYSTEM, pool_size=1, tested=True)),
     )
 
 

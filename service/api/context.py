@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from sqlalchemy import Engine
 
 from service.api.auth import Authenticator, Role
+from service.api.metrics import Exposition
 from service.api.problems import INVALID, ProblemError, not_found
 from service.api.rates import TenantRates
 from service.domain.packs.faults import Fault
@@ -34,6 +35,8 @@ class Services:
     authenticator: Authenticator
     rates: TenantRates
     now: Callable[[], datetime]
+    exposition: Exposition
+    """What /metrics tells."""
 
 
 def services() -> Services:

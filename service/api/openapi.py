@@ -168,6 +168,16 @@ _CALLS: Mapping[str, Mapping[str, _Call]] = {
     ),
     "/ledger": {"get": _Call("getLedger", "The tenant's books, from one snapshot.", 200, schemas.Ledger)},
     "/healthz": {"get": _Call("getHealth", "The process lives.", 200, None, open=True)},
+    "/metrics": {
+        "get": _Call(
+            "getMetrics",
+            "Figures of the installation for Prometheus. For its operators: with the token of SENTINAI_METRICS_TOKEN "
+            "as a bearer token, or, without one set, from the same host.",
+            200,
+            None,
+            open=True,
+        )
+    },
     "/readyz": {
         "get": _Call(
             "getReadiness",

@@ -62,9 +62,9 @@ class Ledger:
     discarded: int
 
     @property
-    def balanced(self) -> bool:
-        """Nothing is lost and nothing is there twice."""
-        return self.accepted == (
+    def accounted(self) -> int:
+        """How many are somewhere."""
+        return (
             self.resolved
             + self.escalated
             + self.cancelled
@@ -73,6 +73,11 @@ class Ledger:
             + self.dead_lettered
             + self.discarded
         )
+
+    @property
+    def balanced(self) -> bool:
+        """Nothing is lost and nothing is there twice."""
+        return self.accepted == self.accounted
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +209,12 @@ def ledger_of(transaction: Transaction, tenant_id: str) -> Ledger:
 def ledgers(transaction: Transaction) -> list[Ledger]:
     """The ledgers of all tenants the transaction sees that ever sent something, from one snapshot."""
     return [_ledger(row) for row in transaction.rows(statements.LEDGER, {"tenant": None})]
+
+
+def unaccounted(transaction: Transaction, tenant_id: str | None, limit: int) -> Sequence[Row[Any]]:
+    """Exceptions that are there without the event of their acceptance, or the other way round: {tenant_id,
+    exception_id, status, has_row}; of one tenant, or of all. It reads everything."""
+    return transaction.rows(statements.AUDIT, {"tenant": tenant_id, "limit": limit})
 
 
 def tenant_rate(transaction: Transaction, tenant_id: str) -> float | None:

@@ -138,6 +138,18 @@ SELECT tenant_id, COALESCE(accepted, 0) AS accepted, COALESCE(by_status, '{}') A
  ORDER BY tenant_id
 """
 
+AUDIT = """
+-- What the counts of LEDGER cannot tell: which exceptions are there without the event of their acceptance, or the other
+-- way round. Reads every exception, so it is asked for when something is wrong, and now and then.
+SELECT COALESCE(e.tenant_id, v.tenant_id) AS tenant_id, COALESCE(e.exception_id, v.exception_id) AS exception_id,
+       e.status, e.exception_id IS NOT NULL AS has_row
+  FROM exceptions e
+  FULL JOIN (SELECT exception_id, tenant_id FROM events WHERE position = 1) v ON v.exception_id = e.exception_id
+ WHERE (e.exception_id IS NULL OR v.exception_id IS NULL)
+   AND (%(tenant)s::text IS NULL OR COALESCE(e.tenant_id, v.tenant_id) = %(tenant)s)
+ LIMIT %(limit)s
+"""
+
 REVISION = "SELECT version_num FROM alembic_version"
 
 TENANT_RATE = """
