@@ -63,12 +63,13 @@ class Redrives:
             operations = watched(transaction, MOST_OPERATIONS)
         for tenant_id in tenants:
             settle(self.application, tenant_id)
-        total = 0
+        total, first = 0, True
         # In turns, so that a large operation does not keep a small one waiting.
         while operations and not self.stopping.is_set():
-            dealt_with = [(work_on, self._step(*work_on)) for work_on in operations]
+            dealt_with = [(work_on, self._step(*work_on, settling=first)) for work_on in operations]
             total += sum(number for _, number in dealt_with)
             operations = [work_on for work_on, number in dealt_with if number]
+            first = False
         return total
 
     def _work(self) -> None:
@@ -83,9 +84,9 @@ class Redrives:
             except DBAPIError:  # The thread must outlive a look that failed: the next one begins anew.
                 log.exception("a look at redrives failed; it is tried again")
 
-    def _step(self, operation_id: UUID, tenant_id: str) -> int:
+    def _step(self, operation_id: UUID, tenant_id: str, *, settling: bool) -> int:
         try:
-            return work(self.application, tenant_id, operation_id)
+            return work(self.application, tenant_id, operation_id, settling=settling)
         except InfrastructureUnavailableError:
             raise
         except Exception:

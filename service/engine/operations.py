@@ -38,15 +38,21 @@ def settle(engine: Engine, tenant_id: str, clock: Clock = database_now) -> int:
         return DeadLetterDesk(transaction, tenant_id, clock(transaction)).settle(SETTLE_AT_ONCE)
 
 
-def work(engine: Engine, tenant_id: str, operation_id: UUID, clock: Clock = database_now) -> int:
-    """One step of an operation; how many dead letters it dealt with. `engine` acts as APPLICATION."""
+def work(
+    engine: Engine, tenant_id: str, operation_id: UUID, clock: Clock = database_now, *, settling: bool = True
+) -> int:
+    """One step of an operation; how many dead letters it dealt with. `engine` acts as APPLICATION.
+
+    Without `settling` it does not look what became of those that were sent, for that was done a moment ago.
+    """
     with unit_of_work(engine, [tenant_id]) as transaction:
         now = clock(transaction)
         operations = Operations(transaction, tenant_id, now)
         operation = operations.taken(operation_id)
         if operation is None:
             return 0
-        operations.settle_items(operation_id)
+        if settling:
+            operations.settle_items(operation_id)
         counts = operations.measured([operation_id]).get(operation_id, Measured()).counts
         step = next_step(
             operation.state, counts, operation.canary, operation.canary_timeout, operation.last_sent_at, now

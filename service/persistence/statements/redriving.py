@@ -59,8 +59,9 @@ WITH wanted AS MATERIALIZED (
     RETURNING d.dead_letter_id, d.exception_id, d.redrives, w.stage, w.stage_name, w.packs
 ), moved AS (
     UPDATE exceptions e
-       SET status = 'IN_PROGRESS', stage = t.stage, attempt = 0, retry_at = NULL, hold_reason = NULL,
-           held_since = NULL, redriven_with = t.packs, position = e.position + 1, updated_at = %(now)s
+       SET status = 'IN_PROGRESS', stage = t.stage, attempt = 0, rate_limited = 0, retry_at = NULL,
+           hold_reason = NULL, held_since = NULL, redriven_with = t.packs, position = e.position + 1,
+           updated_at = %(now)s
       FROM taken t WHERE e.exception_id = t.exception_id
     RETURNING e.exception_id, e.tenant_id, e.sequence, e.stage, e.lane, e.position, e.trace_id, e.domain_version,
               e.tenant_version, t.dead_letter_id, t.redrives, t.stage_name, t.packs
@@ -77,7 +78,7 @@ WITH wanted AS MATERIALIZED (
     INSERT INTO outbox (exception_id, sequence, tenant_id, lane, stage, ready)
     SELECT exception_id, sequence, tenant_id, lane, stage, true FROM moved
     ON CONFLICT (exception_id, sequence) DO UPDATE
-       SET ready = true, stage = excluded.stage, attempt = 0, due_at = NULL
+       SET ready = true, stage = excluded.stage, attempt = 0, rate_limited = 0, due_at = NULL, pause_id = NULL
 )
 SELECT dead_letter_id, exception_id, sequence, redrives FROM moved
 """  # noqa: S608 - made of this module's constants
@@ -93,8 +94,8 @@ WITH wanted AS MATERIALIZED (
     RETURNING d.dead_letter_id, d.exception_id, d.redrives, w.rests
 ), moved AS (
     UPDATE exceptions e
-       SET status = t.rests, resting_status = t.rests, stage = 5, attempt = 0, retry_at = NULL, hold_reason = NULL,
-           held_since = NULL, redriven_with = NULL, position = e.position + 1, updated_at = %(now)s
+       SET status = t.rests, resting_status = t.rests, stage = 5, attempt = 0, rate_limited = 0, retry_at = NULL,
+           hold_reason = NULL, held_since = NULL, redriven_with = NULL, position = e.position + 1, updated_at = %(now)s
       FROM taken t, exceptions before
      WHERE e.exception_id = t.exception_id AND before.exception_id = t.exception_id
     RETURNING e.exception_id, e.tenant_id, e.sequence, e.last_sequence, before.stage AS failed_at, e.position,
