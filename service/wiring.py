@@ -39,6 +39,7 @@ from service.engine.tool_stage import Patience, ToolStageRunner
 from service.errors import ConfigurationError
 from service.keyring import build_sealing
 from service.persistence.database import Role, connect_listener, open_engine
+from service.persistence.outages import OutageBreaker
 from service.persistence.packs import StoredPacks
 from service.secrets import Secrets, build_secrets, mask_log_records
 from service.settings import Settings
@@ -75,7 +76,8 @@ def build_pipeline(settings: Settings, retry: OnRetries = leave_to_the_reconcile
     secrets = build_secrets(os.environ, settings.secrets_directory)
     mask_log_records(secrets.known)
     sealing = build_sealing(settings, secrets)
-    engine = open_engine(settings.database_url, Role.APPLICATION, pool_size=2, sealing=sealing)
+    breaker = OutageBreaker()
+    engine = open_engine(settings.database_url, Role.APPLICATION, pool_size=2, sealing=sealing, breaker=breaker)
     packs = PackSource(StoredPacks(), _compiler(settings.pack_variables))
     slots = CallSlots(_call_limits(settings))
     http = HttpToolClient(slots, egress_guard(settings), secrets, tool_kinds(settings, secrets))
@@ -95,7 +97,7 @@ def build_pipeline(settings: Settings, retry: OnRetries = leave_to_the_reconcile
 
     # With connections and packs of its own: it works beside the stages and is never in their way.
     notifier = Notifier(
-        open_engine(settings.database_url, Role.APPLICATION, pool_size=2),
+        open_engine(settings.database_url, Role.APPLICATION, pool_size=2, breaker=breaker),
         PackSource(StoredPacks(), _compiler(settings.pack_variables)),
         client,
         admission,

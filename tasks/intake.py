@@ -12,6 +12,6 @@ from tasks.stage import StageTask
 
 
 @app.task(bind=True, base=StageTask, name="tasks.intake", queue="intake", **retry_policy(Stage.INTAKE))
-def intake(self: StageTask, batch: Mapping[str, Any]) -> dict[str, Any] | None:
+def intake(self: StageTask, batch: Mapping[str, Any]) -> None:
     """Normalise a batch of exceptions and hand the survivors on."""
-    return self.run_stage(Stage.INTAKE, batch)
+    self.run_stage(Stage.INTAKE, batch)

@@ -12,6 +12,6 @@ from tasks.stage import StageTask
 
 
 @app.task(bind=True, base=StageTask, name="tasks.playbook", queue="playbook", **retry_policy(Stage.PLAYBOOK))
-def playbook(self: StageTask, batch: Mapping[str, Any]) -> dict[str, Any] | None:
+def playbook(self: StageTask, batch: Mapping[str, Any]) -> None:
     """Plan for a batch of exceptions and hand the survivors on."""
-    return self.run_stage(Stage.PLAYBOOK, batch)
+    self.run_stage(Stage.PLAYBOOK, batch)

@@ -12,6 +12,6 @@ from tasks.stage import StageTask
 
 
 @app.task(bind=True, base=StageTask, name="tasks.policy", queue="policy", **retry_policy(Stage.POLICY))
-def policy(self: StageTask, batch: Mapping[str, Any]) -> dict[str, Any] | None:
+def policy(self: StageTask, batch: Mapping[str, Any]) -> None:
     """Ask the guardrails about a batch of exceptions and hand the survivors on."""
-    return self.run_stage(Stage.POLICY, batch)
+    self.run_stage(Stage.POLICY, batch)

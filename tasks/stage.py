@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from celery import Task
+from celery.exceptions import Reject
 
+from service.dispatch.chains import BrokerUnavailableError, send_on
 from service.domain.exceptions import Stage
 from service.engine.batch import Batch, describe, from_message, to_message
 from service.engine.pipeline import Pipeline
@@ -15,6 +17,7 @@ from service.engine.results import Retry, StageResult
 from service.engine.suspicion import Suspicion
 from service.errors import InfrastructureUnavailableError, TransientError
 from tasks.isolating import begun, failed, isolate
+from tasks.outages import hand_back, wait_for_postgresql
 from tasks.retrying import give_up_exhausted, next_attempt, schedule, split_off
 
 log = logging.getLogger(__name__)
@@ -34,9 +37,13 @@ class StageTask(Task):
     """A stage over a batch.
 
     In a batch, an exception that fails is split off and retried alone, beginning at this stage. Alone, its
-    failure is raised and Celery's autoretry schedules the next attempt. An outage of infrastructure fails
-    the whole delivery, which is retried as it is and counts as nobody's attempt. A delivery that did not survive is
-    divided when it comes again.
+    failure is raised and Celery's autoretry schedules the next attempt. A delivery that did not survive is divided when
+    it comes again.
+
+    An outage of infrastructure fails the whole delivery and counts as nobody's attempt. Without PostgreSQL it waits
+    in the transport's delay; without Kafka it stays unacknowledged and is delivered again, which is why the next link
+    of the chain is sent here, while the delivery can still be handed back: what Celery sends after the task's end is
+    gone when that fails.
     """
 
     abstract = True
@@ -46,18 +53,17 @@ class StageTask(Task):
     acks_on_failure = False
     """A message that cannot be worked at all goes to the transport's dead letters, with its bytes and the reason."""
 
-    def run_stage(self, stage: Stage, message: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Run `stage`; the survivors' message for the next link, or None and the end of the chain."""
+    def run_stage(self, stage: Stage, message: Mapping[str, Any]) -> None:
+        """Run `stage` and send the survivors on to the next link; without any the chain ends."""
         batch = from_message(message)
         death = begun(self._pipeline, stage, batch, self.request)
         if death is not None:
             batch = isolate(self.app, self._pipeline, stage, batch, death)
         result = self._worked(stage, batch) if batch.references else StageResult()
         self._handle_failures(stage, batch, result)
-        if not result.survivors:
-            self.request.chain = None
-            return None
-        return to_message(batch.onward(result.survivors))
+        links, self.request.chain = self.request.chain, None
+        if result.survivors and links:
+            send_on(self.request, links, batch.onward(result.survivors))
 
     def _worked(self, stage: Stage, batch: Batch) -> StageResult:
         """The engine's result. What fails the batch as a whole is looked for in it, as what kills its process is."""
@@ -88,13 +94,30 @@ class StageTask(Task):
         split_off(self.app, self._pipeline, stage, due)
 
     def retry(self, args: Any = None, kwargs: Any = None, exc: Any = None, **options: Any) -> Any:
-        """Schedule the next attempt, with the exception's own count of attempts moved on and noted."""
+        """Schedule the next attempt, with the exception's own count of attempts moved on and noted.
+
+        After an outage it is the same delivery once more. Raises Reject to have it delivered again where Kafka takes
+        no message.
+        """
+        if isinstance(exc, BrokerUnavailableError):
+            self._left_undone()
+            raise hand_back(exc)
         if isinstance(exc, AttemptFailedError):
-            due = schedule(exc.stage, exc.retry)
-            options["countdown"] = due.delay_seconds
-            self._pipeline.note_retries(exc.stage, [due])
-            args = (to_message(Batch.single(next_attempt(exc.retry), exc.suspicion)),)
-        return super().retry(args=args, kwargs=kwargs, exc=exc, **options)
+            try:
+                due = schedule(exc.stage, exc.retry)
+                self._pipeline.note_retries(exc.stage, [due])
+                options["countdown"] = due.delay_seconds
+                args = (to_message(Batch.single(next_attempt(exc.retry), exc.suspicion)),)
+            except InfrastructureUnavailableError as outage:
+                exc = outage
+        if isinstance(exc, InfrastructureUnavailableError):
+            options["countdown"] = wait_for_postgresql()
+        try:
+            return super().retry(args=args, kwargs=kwargs, exc=exc, **options)
+        except Reject as rejected:
+            # Celery gives a retry up that it could not send.
+            self._left_undone()
+            raise hand_back(rejected) from rejected
 
     def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
         """As Celery's, with arguments that read as what they are in Flower and in logs."""

@@ -12,6 +12,6 @@ from tasks.stage import StageTask
 
 
 @app.task(bind=True, base=StageTask, name="tasks.tool", queue="tool", **retry_policy(Stage.TOOL))
-def tool(self: StageTask, batch: Mapping[str, Any]) -> dict[str, Any] | None:
+def tool(self: StageTask, batch: Mapping[str, Any]) -> None:
     """Carry out the plans of a batch of exceptions and hand the survivors on."""
-    return self.run_stage(Stage.TOOL, batch)
+    self.run_stage(Stage.TOOL, batch)

@@ -12,6 +12,6 @@ from tasks.stage import StageTask
 
 
 @app.task(bind=True, base=StageTask, name="tasks.triage", queue="triage", **retry_policy(Stage.TRIAGE))
-def triage(self: StageTask, batch: Mapping[str, Any]) -> dict[str, Any] | None:
+def triage(self: StageTask, batch: Mapping[str, Any]) -> None:
     """Triage a batch of exceptions and hand the survivors on."""
-    return self.run_stage(Stage.TRIAGE, batch)
+    self.run_stage(Stage.TRIAGE, batch)

@@ -18,8 +18,8 @@ from werkzeug.exceptions import HTTPException
 
 from service.domain.packs.faults import Fault, path_of
 from service.errors import InfrastructureUnavailableError, PermanentError
-from service.persistence.database import DatabaseUnavailableError
 from service.persistence.ingestion import ConcurrentDuplicateError
+from service.persistence.outages import DatabaseUnavailableError, TransactionAbortedError
 
 RETRY_AFTER_SECONDS = 2
 """What a caller is told when the database is away: about as long as a failover of a supervised one takes."""
@@ -140,11 +140,13 @@ def register(app: Flask) -> None:
 
 
 def _unavailable(error: InfrastructureUnavailableError) -> Response:
-    what = "the database" if isinstance(error, DatabaseUnavailableError) else "a service this needs"
     _log.warning("request %s not served: %s", g.get("request_id"), error)
-    return respond(
-        _away(f"{what} is not reachable at the moment; send the request again, and with the same key if it has one")
-    )
+    what = "a service this needs is not reachable"
+    if isinstance(error, DatabaseUnavailableError):
+        what = "the database is not reachable"
+    elif isinstance(error, TransactionAbortedError):
+        what = "the database gave the request up in favour of others"
+    return respond(_away(f"{what} at the moment; send the request again, and with the same key if it has one"))
 
 
 def _try_again(error: ConcurrentDuplicateError) -> Response:

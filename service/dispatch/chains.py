@@ -6,9 +6,13 @@ travels alone, meet the same partition.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery, chain
+from celery.app.task import Context
+from celery.canvas import maybe_signature
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 
@@ -59,10 +63,8 @@ class ChainSender:
         signatures[0].set(argsrepr=f"({describe(batch)})", **options)
         signatures[0].args = (to_message(batch),)
         work = chain(*signatures) if len(signatures) > 1 else signatures[0]
-        try:
+        with _broker_errors():
             work.apply_async()
-        except OperationalError as error:
-            raise BrokerUnavailableError(str(error)) from error
 
     def _signature(self, stage: Stage, batch: Batch) -> Any:
         return self._app.signature(
@@ -74,3 +76,24 @@ class ChainSender:
                 "routing_key": routing_key(stage, batch),
             },
         )
+
+
+def send_on(request: Context, links: Sequence[Any], batch: Batch) -> None:
+    """Send a batch to the next of a chain's links, as Celery does when a task of a chain has returned.
+
+    `request` is the task's that the batch went through, and `links` what is left of its chain, the next one last.
+    Raises BrokerUnavailableError.
+    """
+    following = maybe_signature(links[-1])
+    with _broker_errors():
+        following.apply_async(
+            (to_message(batch),), chain=list(links[:-1]), parent_id=request.id, root_id=request.root_id or request.id
+        )
+
+
+@contextmanager
+def _broker_errors() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise BrokerUnavailableError(str(error)) from error

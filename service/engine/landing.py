@@ -10,8 +10,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from queue import Empty
 from threading import Condition, Thread
+from typing import TypeVar
 
 from service.engine.course import Flight
 from service.engine.departures import Arrivals, Departure, Mailbox
@@ -21,17 +23,19 @@ from service.errors import InfrastructureUnavailableError
 
 log = logging.getLogger(__name__)
 
-TRY_AGAIN_SECONDS = 1.0
-"""Between attempts to write an answer down while PostgreSQL is away."""
+TRY_AGAIN_SECONDS = 0.5
+"""Between attempts to write an answer down while PostgreSQL is away, or to send a retry while Kafka is."""
 
-ATTEMPTS = 10
-"""So many such attempts: they end before the lease's margin does, for then another delivery may be ahead."""
+LONGEST_SECONDS = 600.0
+"""So long it is tried. An answer that comes after its lease is still true: whether another delivery is ahead by then
+is told when it is written down."""
 
 AT_ONCE = 200
 """About so many answers are written down in one transaction."""
 
 Land = Callable[[Arrivals], Applied]
 OnRetries = Callable[[Sequence[Retry]], None]
+_T = TypeVar("_T")
 
 
 class Landing:
@@ -59,6 +63,13 @@ class Landing:
             self._expect(len(flights))
         return flights
 
+    def take(self, arrivals: Arrivals) -> None:
+        """Take over answers that could not be written down."""
+        if arrivals:
+            with self._changed:
+                self._expect(len(arrivals))
+            self._mailbox.put(arrivals)
+
     def leave(self, flights: Sequence[Flight]) -> None:
         """Make calls without anybody waiting for them."""
         if flights:
@@ -82,10 +93,10 @@ class Landing:
         while True:
             arrivals = _all(self._mailbox)
             try:
-                landed = self._landed(arrivals)
+                landed = self._until_it_works(partial(self._land, arrivals)) or Applied()
                 self.leave(landed.flights)
                 if landed.retries:
-                    self._retry(landed.retries)
+                    self._until_it_works(partial(self._retry, landed.retries))
             except Exception:  # The thread must outlive a fault; the ledger and the reconciler resolve what it hit.
                 log.exception("landing failed; the reconciler picks its exceptions up")
             finally:
@@ -93,15 +104,18 @@ class Landing:
                     self._under_way -= len(arrivals)
                     self._changed.notify_all()
 
-    def _landed(self, arrivals: Arrivals) -> Applied:
-        for attempt in range(ATTEMPTS):
+    def _until_it_works(self, action: Callable[[], _T]) -> _T | None:
+        """Wait out an outage; None when it lasts too long, and the ledger and the reconciler resolve what it hit."""
+        deadline = time.monotonic() + LONGEST_SECONDS
+        while True:
             try:
-                return self._land(arrivals)
+                return action()
             except InfrastructureUnavailableError as error:
-                log.warning("%s answers wait for infrastructure, attempt %s: %s", len(arrivals), attempt + 1, error)
+                if time.monotonic() > deadline:
+                    log.error("the landing waited in vain, and leaves its calls to the effect ledger: %s", error)
+                    return None
+                log.debug("the landing waits: %s", error)
                 time.sleep(TRY_AGAIN_SECONDS)
-        log.error("%s answers could not be written down; the effect ledger resolves their calls", len(arrivals))
-        return Applied()
 
 
 def _all(mailbox: Mailbox) -> Arrivals:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty
 
@@ -23,6 +24,7 @@ from service.engine.packs import PackSource
 from service.engine.results import Retry, StageResult
 from service.engine.runner import Clock
 from service.engine.turns import Applied, Turns
+from service.errors import InfrastructureUnavailableError
 from service.persistence.stages import StageRepository
 from service.persistence.unit_of_work import unit_of_work
 from service.tools.admission import Admission
@@ -53,8 +55,8 @@ class Patience:
 class ToolStageRunner:
     """Carries a batch's plans on to their end, to a person, or to a failure.
 
-    Raises InfrastructureUnavailableError when PostgreSQL is away; effects already sent are then resolved by the
-    ledger at the next delivery.
+    Raises InfrastructureUnavailableError when PostgreSQL is away; answers of calls that are out then, or came and
+    could not be written down, are written down by the landing once it is back.
     """
 
     def __init__(
@@ -134,11 +136,15 @@ class _Run:
 
     def carry_out(self) -> list[Retry]:
         """Until nothing is left to start and nothing to wait for; the attempts that failed."""
-        while self._waiting or self._under_way:
-            if self._waiting and self._under_way <= SLICE - min(REFILL, len(self._waiting)):
-                self._start()
-            else:
-                self._receive()
+        try:
+            while self._waiting or self._under_way:
+                if self._waiting and self._under_way <= SLICE - min(REFILL, len(self._waiting)):
+                    self._start()
+                else:
+                    self._receive()
+        except InfrastructureUnavailableError:
+            self._save_answers()
+            raise
         return self._retries
 
     def _start(self) -> None:
@@ -169,7 +175,11 @@ class _Run:
             return
         self._heard_at = self._clock()
         self._under_way -= len(arrivals)
-        landed = self._stage.land(arrivals)
+        try:
+            landed = self._stage.land(arrivals)
+        except InfrastructureUnavailableError:
+            self._mailbox.put(arrivals)
+            raise
         self._retries += landed.retries
         self._leave(landed.flights)
 
@@ -178,8 +188,24 @@ class _Run:
 
     def _hand_over(self) -> None:
         """Leave what is under way to the landing. What was delivered before stays in the mailbox."""
+        left = self._left_behind()
+        self._under_way -= len(left)
+        self._stage.outlived(left)
+
+    def _left_behind(self) -> list[Flight]:
         left: list[Flight] = []
         while self._departures:
             left += self._stage.landing.adopt(self._departures.popleft())
-        self._under_way -= len(left)
-        self._stage.outlived(left)
+        return left
+
+    def _save_answers(self) -> None:
+        """The delivery ends in an outage, and its calls do not: the landing writes down what came of them.
+
+        Otherwise what is known here would be in doubt afterwards.
+        """
+        self._left_behind()
+        arrivals: Arrivals = []
+        with suppress(Empty):
+            while True:
+                arrivals += self._mailbox.get_nowait()
+        self._stage.landing.take(arrivals)

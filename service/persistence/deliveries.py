@@ -14,6 +14,7 @@ from uuid import uuid4
 from sqlalchemy import Engine
 
 from service.persistence.database import translated_errors
+from service.persistence.outages import guarding
 from service.persistence.statements import isolation as sql
 
 
@@ -60,18 +61,18 @@ class DeliveryJournal:
             "worker": delivery.worker,
             "process": self._process,
         }
-        with translated_errors(), self._engine.connect() as connection:
+        with guarding(self._engine), translated_errors(), self._engine.connect() as connection:
             rows = connection.exec_driver_sql(sql.BEGIN, parameters).all()
         return [Beginning(row.worker, row.process) for row in rows]
 
     def end(self) -> None:
         """Say that this thread's delivery came to its end although its exceptions did not move."""
-        with translated_errors(), self._engine.connect() as connection:
+        with guarding(self._engine), translated_errors(), self._engine.connect() as connection:
             connection.exec_driver_sql(sql.END, {"slot": self._slot()})
 
     def forget(self) -> None:
         """Delete what is of no use any more."""
-        with translated_errors(), self._engine.connect() as connection:
+        with guarding(self._engine), translated_errors(), self._engine.connect() as connection:
             connection.exec_driver_sql(sql.FORGET)
 
     def _slot(self) -> str:

@@ -8,9 +8,12 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Engine, Row
+from sqlalchemy.exc import DBAPIError
 
-from service.persistence.database import translated_errors
+from service.persistence.database import sqlstate_of, translated_errors
+from service.persistence.outages import guarding
 from service.persistence.sealing import Sealing
+from service.persistence.sqlstates import is_read_only
 
 _DECLARE = "SELECT set_config('app.tenants', %s, true)"
 
@@ -44,13 +47,20 @@ def unit_of_work(engine: Engine, tenants: Iterable[str] = ()) -> Iterator[Transa
 
     `tenants` are the only ones whose rows it sees (role APPLICATION); the SYSTEM role sees all and declares none.
     Raises DatabaseUnavailableError when PostgreSQL is away; whether a commit that broke off took effect is
-    then unknown, and the guard makes the repetition harmless.
+    then unknown, and the guard makes the repetition harmless. Raises TransactionAbortedError when PostgreSQL gave the
+    transaction up in favour of others.
     """
-    with translated_errors(), engine.begin() as connection:
+    with guarding(engine), translated_errors(), engine.begin() as connection:
         declared = ",".join(sorted(set(tenants)))
-        if declared:
-            connection.exec_driver_sql(_DECLARE, (declared,))
-        yield Transaction(connection)
+        try:
+            if declared:
+                connection.exec_driver_sql(_DECLARE, (declared,))
+            yield Transaction(connection)
+        except DBAPIError as error:
+            if is_read_only(sqlstate_of(error)):
+                # The pool would hand the same server out for ever; a new connection may meet the one that writes.
+                connection.invalidate()
+            raise
 
 
 def as_bytea(value: bytes) -> str:

@@ -16,6 +16,8 @@ class SeverableWay:
         self._open: list[socket.socket] = []
         self._lock = threading.Lock()
         self._cut = False
+        self._words: bytes | None = None
+        self._passing_on = False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
 
@@ -37,10 +39,18 @@ class SeverableWay:
                 _end(one)
             self._open.clear()
 
+    def cut_at(self, words: bytes, *, passing_on: bool) -> None:
+        """Cut as soon as a client has sent these words, with or without their reaching the server.
+
+        If they do, the server has worked them when the client learns that nobody knows.
+        """
+        with self._lock:
+            self._words, self._passing_on = words, passing_on
+
     def mend(self) -> None:
         """Take connections again."""
         with self._lock:
-            self._cut = False
+            self._cut, self._words = False, None
 
     def _serve(self) -> None:
         while True:
@@ -54,18 +64,36 @@ class SeverableWay:
                     continue
                 far = socket.create_connection(self._target)
                 self._open += [near, far]
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=_pass_on, args=(source, sink), daemon=True).start()
+            threading.Thread(target=self._pass_on, args=(near, far), daemon=True).start()
+            threading.Thread(target=_pass_back, args=(far, near), daemon=True).start()
+
+    def _pass_on(self, near: socket.socket, far: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := near.recv(65536):
+                if self._words is not None and self._words in data:
+                    self._cut_with(data, near, far)
+                    return
+                far.sendall(data)
+        _end(near)
+        _end(far)
+
+    def _cut_with(self, data: bytes, near: socket.socket, far: socket.socket) -> None:
+        # The client first: the server's answer must not find it.
+        _end(near)
+        with contextlib.suppress(OSError):
+            if self._passing_on:
+                far.sendall(data)
+                # An answer, or the end of the connection because the other thread had it: what it was told is done.
+                far.recv(65536)
+        self.cut()
 
 
-def _pass_on(source: socket.socket, sink: socket.socket) -> None:
-    try:
-        while data := source.recv(65536):
-            sink.sendall(data)
-    except OSError:
-        pass
-    _end(source)
-    _end(sink)
+def _pass_back(far: socket.socket, near: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := far.recv(65536):
+            near.sendall(data)
+    _end(near)
+    _end(far)
 
 
 def _end(one: socket.socket) -> None:

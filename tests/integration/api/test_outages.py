@@ -70,6 +70,36 @@ def test_without_the_database_nothing_is_taken_and_the_sender_is_told_to_come_ag
     assert world.stored(tenant)["exceptions"] == before["exceptions"] + 1
 
 
+@pytest.mark.parametrize("arrived", [True, False], ids=["the commit arrived", "the commit did not arrive"])
+def test_what_broke_off_in_its_commit_is_taken_once_when_it_is_sent_again(
+    world: World, tenant: Tenant, fragile: Fragile, arrived: bool
+) -> None:
+    # given an API whose way to PostgreSQL is cut in the middle of a commit
+    fragile.caller.accepted()
+    before = world.stored(tenant)
+    headers = {"idempotency_key": f"once-{arrived}"}
+    fragile.way.cut_at(b"COMMIT", passing_on=arrived)
+    # when something is sent
+    answer = fragile.caller.post("/exceptions", exception(), **headers)
+    # then the sender is told to come again: nobody knows what became of it
+    refused(answer, 503, "unavailable")
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert world.stored(tenant)["exceptions"] == before["exceptions"] + arrived
+    # when it comes again, and once more
+    fragile.way.mend()
+    answers = [fragile.caller.post("/exceptions", exception(), **headers) for _ in range(3)]
+    # then it is there once, whole, and is the same to everybody
+    taken = [one.json["exceptionId"] for one in answers if one.status_code == 202]
+    assert len(taken) >= 2
+    assert len(set(taken)) == 1
+    after = world.stored(tenant)
+    assert {table: after[table] - before[table] for table in ("exceptions", "events", "outbox")} == {
+        "exceptions": 1,
+        "events": 1,
+        "outbox": 1,
+    }
+
+
 def test_readiness_names_what_is_missing(fragile: Fragile, migrated: Settings) -> None:
     # given an API with everything but Kafka and Redis
     app = create_app(

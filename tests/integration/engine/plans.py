@@ -17,8 +17,8 @@ import pytest
 from sqlalchemy import Engine
 
 from service.domain.events import EventType
-from service.domain.exceptions import InputType, Stage
-from service.domain.packs import build_pack_set, parse_domain_pack, parse_tenant_pack
+from service.domain.exceptions import InputType, PackVersions, Stage
+from service.domain.packs import PackSet, build_pack_set, parse_domain_pack, parse_tenant_pack
 from service.domain.stages import DECIDE
 from service.engine import turns as turns_module
 from service.engine.batch import Batch, Reference
@@ -67,6 +67,11 @@ def tenant_with(system: Engine, steps: Sequence[Mapping[str, Any]]) -> TestTenan
     return new_tenant(system, adjust=adjust)
 
 
+def built(domain: Mapping[str, Any], tenant: Mapping[str, Any], versions: PackVersions) -> PackSet:
+    """Two packs, joined and compiled."""
+    return build_pack_set(parse_domain_pack(domain, _VARIABLES), parse_tenant_pack(tenant), versions)
+
+
 Script = Callable[[Flight, int], ToolResult]
 """What a tool answers to a call that it is asked for the n-th time, from 1."""
 
@@ -101,9 +106,7 @@ class World:
     _moments: int = 0
 
     def __post_init__(self) -> None:
-        packs = PackSource(
-            StoredPacks(), lambda d, t, v: build_pack_set(parse_domain_pack(d, _VARIABLES), parse_tenant_pack(t), v)
-        )
+        packs = PackSource(StoredPacks(), built)
         self._deciding = StageRunner(self.application, packs, DECIDE, lambda: self.now)
         self.turns = Turns(self.application, packs, lambda: self.now, AdmitAll())
 
