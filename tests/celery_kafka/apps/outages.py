@@ -37,6 +37,7 @@ class ScriptedPipeline:
     """The pipeline as tasks see it."""
 
     notifier = SimpleNamespace(accept=lambda _references: True)
+    isolation = SimpleNamespace(journal=SimpleNamespace(begin=lambda _delivery: [], end=lambda: None))
 
     def run(self, stage: Stage, batch: Batch) -> StageResult:
         """Write down that a batch was run, and do what its tenant's name says."""
