@@ -34,7 +34,7 @@ class SeverableWay:
     def cut(self) -> None:
         """End every connection, and take no new one."""
         with self._lock:
-            self._cut = True
+            self._cut, self._words = True, None
             for one in self._open:
                 _end(one)
             self._open.clear()
@@ -78,14 +78,18 @@ class SeverableWay:
         _end(far)
 
     def _cut_with(self, data: bytes, near: socket.socket, far: socket.socket) -> None:
-        # The client first: the server's answer must not find it.
-        _end(near)
-        with contextlib.suppress(OSError):
-            if self._passing_on:
-                far.sendall(data)
-                # An answer, or the end of the connection because the other thread had it: what it was told is done.
-                far.recv(65536)
+        """Cut; of what was under way, only these bytes still reach the server, if they shall."""
+        with self._lock:
+            self._open.remove(far)
+        if not self._passing_on:
+            _end(far)
+        # All others and the client first: once it knows, the way may be mended.
         self.cut()
+        with contextlib.suppress(OSError):
+            far.sendall(data)
+            # An answer, or the end of the connection because the other thread had it: what it was told is done.
+            far.recv(65536)
+        _end(far)
 
 
 def _pass_back(far: socket.socket, near: socket.socket) -> None:
