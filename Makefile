@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 # Two `make` at once must not install into one .venv; where there is no flock, start them one after the other.
 LOCK := $(if $(shell command -v flock),flock .stack/install.lock,)
 
-.PHONY: help install run test test-unit lint types bench bench-transport chaos chaos-transport chaos-effects mutations peer-suites clean
+.PHONY: help install run test test-unit lint types bench bench-transport chaos chaos-transport chaos-effects model mutations peer-suites clean
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make chaos      meet every fault of the pipeline with 20 seeds (long; goes on where it was interrupted)"
 	@echo "make chaos-transport  kill consumers and brokers under 100,000 messages and judge by what was worked"
 	@echo "make chaos-effects  kill workers at every moment of 200 tool calls and judge the effect ledger"
+	@echo "make model      compare the pipeline with a model of it, step by step, for as long as you like"
 	@echo "make mutations  take guards out one at a time and see their tests fail"
 	@echo "make peer-suites  run kombu's and Celery's own integration suites on the Kafka transport"
 	@echo "make clean      end the stacks of this clone and delete what was made (caches of the user stay)"
@@ -69,6 +70,9 @@ chaos-transport: install
 
 chaos-effects: install
 	@$(BIN)/python -m tests.chaos.effects $(CHAOS_ARGS)
+
+model: install
+	@$(BIN)/python -m tests.integration.model $(MODEL_ARGS)
 
 bench-transport: install
 	@$(BIN)/python -m tests.benchmarks.transport $(BENCH_ARGS)

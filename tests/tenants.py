@@ -40,12 +40,13 @@ def new_tenant(
     domain_pack: str = "TradeOperations",
     adjust: Callable[[dict[str, Any]], None] = lambda _pack: None,
     adjust_tenant: Callable[[dict[str, Any]], object] = lambda _pack: None,
+    tenant_id: str | None = None,
 ) -> TestTenant:
     """Create a tenant with the example packs; `adjust` may change the domain pack first, `adjust_tenant` the tenant's.
 
     `system` acts as SYSTEM.
     """
-    tenant_id = f"test-{uuid4().hex[:12]}"
+    tenant_id = tenant_id or f"test-{uuid4().hex[:12]}"
     key = key_of(secrets.token_bytes(32))
     domain = json.loads((PACKS / f"{domain_pack}.domain.json").read_bytes())
     adjust(domain)

@@ -104,7 +104,7 @@ def create_roles(instance: Instance) -> None:
 
     def statements(cursor: psycopg2.extensions.cursor) -> None:
         if instance.profile is not Profile.SEED:
-            _role(cursor, "sentinai_owner", "CREATEROLE", instance.passwords.owner)
+            _role(cursor, "sentinai_owner", "CREATEROLE CREATEDB", instance.passwords.owner)
             _role(cursor, "sentinai_login", "NOSUPERUSER NOINHERIT NOBYPASSRLS", instance.passwords.login)
         cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (instance.database_name,))
         if cursor.fetchone() is None:

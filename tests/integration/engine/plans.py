@@ -40,7 +40,7 @@ LANE = 252
 ONCE, AGAIN = "postCashAdjustment", "retrySettlement"
 """A tool that works every call, and one that ignores a repeated key. The tenant's pack approves both."""
 
-_TOOLS = {
+TOOLS = {
     ONCE: {"parameters": {}, "endpoint": "https://tools.example/once", "idempotent": False, "maxRetries": 2},
     AGAIN: {"parameters": {}, "endpoint": "https://tools.example/again", "idempotent": True, "maxRetries": 2},
 }
@@ -60,7 +60,7 @@ def tenant_with(system: Engine, steps: Sequence[Mapping[str, Any]]) -> TestTenan
     """A tenant whose every STALE_PRICE_ALERT gets a plan of these steps."""
 
     def adjust(domain: dict[str, Any]) -> None:
-        domain["tools"] = {**domain["tools"], **_TOOLS}
+        domain["tools"] = {**domain["tools"], **TOOLS}
         domain["playbooks"] = [{"name": "tested", "exceptionType": "STALE_PRICE_ALERT", "steps": list(steps)}]
         domain["testSuites"] = []
 

@@ -14,6 +14,7 @@ from service.domain.exceptions import Stage
 from service.engine import reconciliation
 from service.engine.batch import Batch, Reference
 from service.engine.pipeline import Pipeline
+from service.persistence import holds
 from service.persistence.unit_of_work import unit_of_work
 from service.settings import Settings
 from service.tools.breakers import BreakerPolicy, RedisBreakers, connect
@@ -148,3 +149,16 @@ def test_a_later_input_waits_behind_a_held_one(
     with unit_of_work(system) as transaction:
         broken = broken_promises(transaction, tenant.tenant_id)
     assert set(broken) <= {"left in the outbox"}
+
+
+def test_two_holds_at_one_instant_are_one_on_the_timeline(
+    system: Engine, application: Engine, held: Reference, tenant: TestTenant
+) -> None:
+    # given an exception that is held
+    since = hold(system, held).held_since
+    # when another delivery holds it at the very instant at which it was held first
+    row = {"id": held.exception_id, "sequence": 1, "attempt": 0, "rate_limited": 0, "tool": TOOL, "reason": "again"}
+    with unit_of_work(application, [tenant.tenant_id]) as transaction:
+        holds.hold(transaction, Stage.TOOL, [row | {"seconds": 1.0, "jitter": 0.5}], since)
+    # then its timeline says so once
+    assert len(held_events(system, held)) == 1

@@ -1,0 +1,5 @@
+"""See `tests.integration.model.running`."""
+
+from tests.integration.model.running import main
+
+main()
