@@ -11,6 +11,7 @@ from tests.mutations import (
     guard,
     invariants,
     life,
+    model,
     notifications,
     packs,
     people,
@@ -38,6 +39,7 @@ AREAS: Mapping[str, tuple[Mutation, ...]] = {
     "transport": transport.MUTATIONS,
     "consuming": consuming.MUTATIONS,
     "invariants": invariants.MUTATIONS,
+    "model": model.MUTATIONS,
     "upkeep": upkeep.MUTATIONS,
 }
 
