@@ -98,11 +98,20 @@ class Observer:
 
     def time_in_pipeline(self, began: datetime, ended: datetime) -> Latency | None:
         """From receipt to RESOLVED by the row's own times, of all exceptions received in a window."""
-        count, points, longest, mean = self._rows(sql.TIME_IN_PIPELINE, self._span(began, ended))[0]
-        if not count:
-            return None
-        p50, p95, p99 = (round(point, 2) for point in points)
-        return Latency(count, p50, p95, p99, round(longest, 2), round(mean, 2))
+        return _latency(self._rows(sql.TIME_IN_PIPELINE, self._span(began, ended))[0])
+
+    def time_to_rest(self, began: datetime, ended: datetime, after: datetime) -> Latency | None:
+        """From receipt to rest, of those received in a window that came to rest after a moment."""
+        return _latency(self._rows(sql.TIME_TO_REST, self._span(began, ended) | {"after": after})[0])
+
+    def stall(self, began: datetime, ended: datetime) -> float:
+        """The most seconds in a window in which nothing was resolved."""
+        return float(self._rows(sql.STALL, self._span(began, ended))[0][0])
+
+    def first_resolved(self, after: datetime) -> datetime | None:
+        """When the first exception was resolved after a moment."""
+        found: datetime | None = self._rows(sql.FIRST_RESOLVED, self._span(after, after))[0][0]
+        return found
 
     def books(self) -> Books:
         """The ledgers of the bench's tenants, from one snapshot."""
@@ -129,3 +138,11 @@ class Observer:
         with translated_errors(), self._connection.cursor() as cursor:
             cursor.execute(statement, parameters)
             return cursor.fetchall()
+
+
+def _latency(row: tuple[Any, ...]) -> Latency | None:
+    count, points, longest, mean = row
+    if not count:
+        return None
+    p50, p95, p99 = (round(point, 2) for point in points)
+    return Latency(count, p50, p95, p99, round(longest, 2), round(mean, 2))

@@ -24,7 +24,7 @@ def running_stack(root: Path, name: str) -> Instance:
     states = Supervisor(instance).states() if instance is not None else {}
     if instance is None or not states:
         raise StackError(f"stack {name!r} does not run; start it with `sentinai stack up --name {name} --demo`")
-    needed = [program for program in applications.names(instance.profile) if "api" in instance.ports]
+    needed = [program for program in applications.names(instance.profile) if instance.api_url]
     missing = [program for program in needed if program not in states or states[program].state not in LIVE_STATES]
     if missing or not needed or not instance.tenants:
         what = f"{', '.join(missing)} not running" if missing else "no demo tenants"
@@ -34,7 +34,12 @@ def running_stack(root: Path, name: str) -> Instance:
 
 @contextmanager
 def own_stack(
-    project: Path, root: Path, ports: range, environ: Mapping[str, str], progress: Progress
+    project: Path,
+    root: Path,
+    ports: range,
+    environ: Mapping[str, str],
+    progress: Progress,
+    profile: Profile = Profile.DEV,
 ) -> Iterator[Instance]:
     """A stack for this run, fresh and removed with the block; one that was running before stays."""
     place = stack.Place(project, root, OWN)
@@ -50,7 +55,7 @@ def own_stack(
         if not was_running:
             stack.down(place, remove=True)
         try:
-            yield stack.up(place, stack.Wanted(Profile.DEV, ports=ports, demo=seed), environ, progress)
+            yield stack.up(place, stack.Wanted(profile, ports=ports, demo=seed), environ, progress)
         finally:
             if not was_running:
                 with _undisturbed(), progress.step("The bench's own stack is removed"):

@@ -35,6 +35,30 @@ SELECT count(*), percentile_disc(ARRAY[0.5, 0.95, 0.99]::float8[]) WITHIN GROUP 
            AND received_at >= %(from)s AND received_at < %(to)s) r
 """
 
+TIME_TO_REST = """
+-- Of what was received in a span and came to rest after something happened, whatever it rests in.
+SELECT count(*), percentile_disc(ARRAY[0.5, 0.95, 0.99]::float8[]) WITHIN GROUP (ORDER BY took), max(took), avg(took)
+  FROM (SELECT extract(epoch FROM updated_at - received_at)::float8 * 1000 AS took
+          FROM exceptions
+         WHERE tenant_id = ANY(%(tenants)s) AND received_at >= %(from)s AND received_at < %(to)s
+           AND updated_at >= %(after)s AND status NOT IN ('RECEIVED', 'IN_PROGRESS')) r
+"""
+
+STALL = """
+-- The longest time between two exceptions that were resolved, or between one and the window's ends.
+SELECT COALESCE(max(extract(epoch FROM moment - before)), 0)::float8
+  FROM (SELECT moment, lag(moment, 1, %(from)s::timestamptz) OVER (ORDER BY moment) AS before
+          FROM (SELECT occurred_at AS moment FROM events
+                 WHERE tenant_id = ANY(%(tenants)s) AND type = 'ExceptionResolved'
+                   AND occurred_at >= %(from)s AND occurred_at < %(to)s
+                 UNION ALL SELECT %(to)s::timestamptz) moments) r
+"""
+
+FIRST_RESOLVED = """
+SELECT min(occurred_at) FROM events
+ WHERE tenant_id = ANY(%(tenants)s) AND type = 'ExceptionResolved' AND occurred_at >= %(from)s
+"""
+
 ANALYSE = "ANALYZE exceptions, events, outbox, plans, plan_steps, tool_executions"
 
 SETTINGS = """

@@ -16,15 +16,17 @@ from typing import Any
 import click
 
 import service
-from service.bench import isolation, machine, place, report
+from service.bench import isolation, machine, place, recovery, report
 from service.bench.isolation import IsolationBench, IsolationPlan, IsolationResults
 from service.bench.observing import Observer
 from service.bench.observing import analyse as analyse_tables
+from service.bench.recovery import RecoveryBench, RecoveryPlan, RecoveryResults
 from service.bench.results import Plan, Results, problems
 from service.bench.scenario import Bench
+from service.bench.striking import Fault, parse_faults, strike
 from service.bench.tenants import bench_tenants
 from service.devstack.errors import StackError
-from service.devstack.instance import Instance
+from service.devstack.instance import Instance, Profile
 from service.devstack.ports import parse_range
 from service.devstack.progress import Progress
 
@@ -38,31 +40,46 @@ Examples:
   sentinai bench --samples batch --tenants 1
   sentinai bench --stack dev --json | jq .sustained
   sentinai bench --scenario isolation              one tenant's tool hangs: what the other feels
+  sentinai bench --scenario recovery               a worker, the broker, PostgreSQL break under half load
+  sentinai bench --scenario recovery --profile cluster --faults broker --rounds 5
 \b
 Exit code: 0 measured and nothing lost; 1 something was lost, stuck or worked twice, or the ledger does not
 balance, or the stack failed; 130 interrupted.
 """
 _DEFAULT = Plan()
 _ISOLATION = IsolationPlan()
+_FAULTS = ",".join(Fault)
 
 
 @click.command(epilog=_EXAMPLES)
 @click.option(
     "--scenario",
-    type=click.Choice(["throughput", "isolation"]),
+    type=click.Choice(["throughput", "isolation", "recovery"]),
     default="throughput",
     show_default=True,
-    help="What is measured. Isolation has --seconds, --warm-up, --rounds, --rate and the options of stack, output.",
+    help="What is measured. The others have --seconds, --warm-up, --rounds, --rate and the options of stack, output; "
+    "recovery has --faults, --profile and the first of --samples, too.",
 )
 @click.option(
-    "--rounds", default=_ISOLATION.rounds, show_default=True, type=click.IntRange(1, 100), help="Of isolation."
+    "--rounds",
+    default=_ISOLATION.rounds,
+    show_default=True,
+    type=click.IntRange(1, 100),
+    help="Of isolation; of each fault of recovery.",
 )
 @click.option(
     "--rate",
-    default=_ISOLATION.rate,
+    type=click.FloatRange(0.1, 100_000),
+    help=f"Exceptions a second: of isolation those of each tenant [default: {_ISOLATION.rate:g}]; of recovery all "
+    "together [default: half of what is measured first].",
+)
+@click.option("--faults", default=_FAULTS, show_default=True, help="What breaks in recovery, by comma.")
+@click.option(
+    "--profile",
+    type=click.Choice([Profile.DEV.value, Profile.CLUSTER.value]),
+    default=Profile.DEV.value,
     show_default=True,
-    type=click.FloatRange(0.1, 1000),
-    help="Exceptions a second of each tenant, of isolation.",
+    help="For a stack of its own: one process of each kind, or three brokers and several of each process.",
 )
 @click.option("--seconds", default=_DEFAULT.seconds, show_default=True, type=click.IntRange(1, 3600), help="Window.")
 @click.option(
@@ -102,7 +119,9 @@ _ISOLATION = IsolationPlan()
 def command(
     scenario: str,
     rounds: int,
-    rate: float,
+    rate: float | None,
+    faults: str,
+    profile: str,
     seconds: int,
     warm_up: float,
     samples: str,
@@ -131,12 +150,18 @@ def command(
     project = Path(service.__file__).resolve().parents[1]
     signal.signal(signal.SIGTERM, _interrupt)
     progress = Progress(lambda line: click.echo(line, err=True))
+    breaking = RecoveryPlan(_faults(faults), rounds, seconds, warm_up, rate, names[0] if names else "")
     try:
-        with _stack(project, stack_name, ports, progress) as instance:
+        with _stack(project, stack_name, ports, progress, Profile(profile)) as instance:
             if scenario == "isolation":
-                isolated = _isolate(instance, project, IsolationPlan(rounds, seconds, warm_up, rate), progress.say)
+                asked = IsolationPlan(rounds, seconds, warm_up, rate or _ISOLATION.rate)
+                isolated = _isolate(instance, project, asked, progress.say)
                 _publish(isolated.document(), isolation.as_text(isolated), output or _default_output(project), as_json)
                 raise SystemExit(_FAILED if isolation.problems(isolated) else 0)
+            if scenario == "recovery":
+                recovered = _recover(instance, project, breaking, progress.say)
+                _publish(recovered.document(), recovery.as_text(recovered), output or _default_output(project), as_json)
+                raise SystemExit(_FAILED if recovery.problems(recovered) else 0)
             results = _measure(instance, project, plan, progress.say)
             # Before the stack is ended: a figure once measured must not depend on that.
             _publish(report.as_document(results), report.as_text(results), output or _default_output(project), as_json)
@@ -149,12 +174,12 @@ def command(
 
 
 @contextmanager
-def _stack(project: Path, name: str | None, ports: str, progress: Progress) -> Iterator[Instance]:
+def _stack(project: Path, name: str | None, ports: str, progress: Progress, profile: Profile) -> Iterator[Instance]:
     root = place.stacks_folder(project, os.environ)
     if name is not None:
         yield place.running_stack(root, name)
         return
-    with place.own_stack(project, root, parse_range(ports), os.environ, progress) as instance:
+    with place.own_stack(project, root, parse_range(ports), os.environ, progress, profile) as instance:
         yield instance
 
 
@@ -213,6 +238,36 @@ def _isolate(instance: Instance, project: Path, plan: IsolationPlan, say: Callab
             results=results,
         ).run()
     return results
+
+
+def _recover(instance: Instance, project: Path, plan: RecoveryPlan, say: Callable[[str], None]) -> RecoveryResults:
+    if plan.sample not in instance.samples:
+        raise StackError(f"no sample is called {plan.sample!r}; there are: {', '.join(instance.samples)}")
+    url, tool_server = instance.database_url, str(instance.url("tool-server"))
+    with bench_tenants(url, next(iter(instance.tenants)), 2) as tenants:
+        names = [tenant.tenant_id for tenant in tenants]
+        with closing(Observer(url, names)) as observer:
+            described = machine.describe(instance, project, observer.settings(), datetime.now(UTC))
+        results = RecoveryResults(plan, described, instance.name)
+        RecoveryBench(
+            plan=plan,
+            api_url=str(instance.api_url),
+            samples=instance.samples,
+            tenants=tenants,
+            observe=lambda: Observer(url, names),
+            strike=lambda fault: strike(instance, fault),
+            worked_twice=lambda: len(_tool_summary(tool_server)["workedTwice"]),
+            say=say,
+            results=results,
+        ).run()
+    return results
+
+
+def _faults(text: str) -> tuple[Fault, ...]:
+    try:
+        return parse_faults(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--faults") from None
 
 
 def _publish(document: Mapping[str, Any], shown: str, output: Path, as_json: bool) -> None:
