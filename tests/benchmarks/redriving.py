@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+import psutil
 from sqlalchemy import Engine
 
 from service.dispatch.redrives import Redrives
@@ -45,10 +46,11 @@ def main(number: int) -> None:
     for count in _portions(number):
         _die(application, tenant, count)
     operation = _begin(application, tenant)
-    began = time.perf_counter()
+    began, used = time.perf_counter(), _used(application)
     sent = Redrives(system, application).once()
-    seconds = time.perf_counter() - began
+    seconds, used = time.perf_counter() - began, _used(application) - used
     print(f"{sent:,} dead letters sent again in {seconds:.2f} s: {sent / seconds:,.0f} a second, {BATCH} a transaction")
+    print(f"it took {used:.2f} s of CPU, PostgreSQL's included: {sent / used:,.0f} a second of one core")
     with unit_of_work(application, [tenant]) as transaction:
         begun = time.perf_counter()
         counts = Operations(transaction, tenant, datetime.now(UTC)).measured([operation])[operation].counts
@@ -57,6 +59,15 @@ def main(number: int) -> None:
     begun = time.perf_counter()
     Redrives(system, application).once()
     print(f"settling them all took {time.perf_counter() - begun:.2f} s")
+
+
+def _used(engine: Engine) -> float:
+    """CPU seconds of this process and of PostgreSQL's processes on this machine."""
+    with unit_of_work(engine) as transaction:
+        postmaster = psutil.Process(transaction.rows("SELECT pg_backend_pid() AS pid")[0].pid).parent()
+    assert postmaster is not None
+    times = [child.cpu_times() for child in postmaster.children()]
+    return time.process_time() + sum(one.user + one.system for one in times)
 
 
 def _portions(number: int) -> Iterator[int]:
