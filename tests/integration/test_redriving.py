@@ -24,7 +24,8 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     """A fleet of this module's own: its tools are broken and mended, and its dispatcher is killed."""
     logs = tmp_path_factory.mktemp("redriving")
     with services_apart("redriving") as apart:
-        environment = {**apart.environment, "SENTINAI_RECONCILE_AFTER_SECONDS": "10"}
+        quick = {"SENTINAI_RECONCILE_AFTER_SECONDS": "10", "SENTINAI_LANE_LEASE_SECONDS": "3"}
+        environment = {**apart.environment, **quick}
         with running_product(apart.settings, apart.tool_server_url, logs, **environment) as running:
             yield running
 
