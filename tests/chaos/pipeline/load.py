@@ -50,6 +50,8 @@ class _Task:
     number: int
     what: str = field(compare=False)
     attempt: Attempt = field(compare=False)
+    early: bool = field(default=False, compare=False)
+    """The answer was that it is not allowed yet."""
 
 
 class Load:
@@ -79,8 +81,8 @@ class Load:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        """What was never answered is noted."""
-        self._answers.unanswered += self.left
+        """What was never answered is noted; that something is not allowed yet is an answer."""
+        self._answers.unanswered += [what for desk in self._desks for what in desk.unanswered]
         for desk in self._desks:
             desk.close()
         for thread in self._threads:
@@ -88,7 +90,7 @@ class Load:
 
     @property
     def left(self) -> list[str]:
-        """Requests that are not answered yet."""
+        """Requests that are still to be sent, or sent again."""
         return [what for desk in self._desks for what in desk.open]
 
     def _send(self, desk: _Desk, tenant: TestTenant) -> None:
@@ -196,6 +198,13 @@ class _Desk:
         with self._changed:
             return list(self._open.values())
 
+    @property
+    def unanswered(self) -> list[str]:
+        """Those that nobody has answered, but for that it is too early for them."""
+        with self._changed:
+            early = {task.number for task in self._waiting if task.early}
+            return [what for number, what in self._open.items() if number not in early]
+
     def add(self, at: float, what: str, attempt: Attempt) -> None:
         with self._changed:
             task = _Task(at, next(self._numbers), what, attempt)
@@ -217,6 +226,7 @@ class _Desk:
             if wait is None:
                 self._open.pop(task.number, None)
             else:
+                task.early = wait == _NOT_YET
                 task.at = time.monotonic() + wait
                 heapq.heappush(self._waiting, task)
             self._changed.notify()
