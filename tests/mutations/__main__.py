@@ -7,6 +7,7 @@ mutations whose promise contains them.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -32,6 +33,8 @@ def main(
     words: tuple[str, ...], areas: tuple[str, ...], without_services: bool, without_rounds: bool, output: bool
 ) -> None:
     """Run what was asked for; exit with 1 when something was not noticed."""
+    # However it is told to end, what it started ends with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     chosen = [
         mutation
         for area in areas or AREAS

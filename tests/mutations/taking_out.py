@@ -14,6 +14,8 @@ from tests.mutations.mutation import ChaosRound, Mutation
 
 PROJECT = Path(__file__).resolve().parents[2]
 
+_ENDING_SECONDS = 120
+
 _LEFT_OUT = (".git", ".venv", ".stack", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis")
 
 
@@ -41,11 +43,25 @@ def take_out(mutation: Mutation, tree: Path, services: Mapping[str, str]) -> tup
     inherited = {name: value for name, value in os.environ.items() if name not in services}
     given = {} if mutation.needs_own_services else services
     environment = {**inherited, **given, "PYTHONPATH": str(tree)}
-    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
-    verdict = {0: Verdict.SURVIVED, 1: Verdict.NOTICED}.get(done.returncode, Verdict.NOT_RUN)
-    if verdict is Verdict.NOTICED and mutation.round and f"red: {mutation.round.red}\n" not in done.stderr:
+    code, said = _carried_out(command, tree, environment)
+    verdict = {0: Verdict.SURVIVED, 1: Verdict.NOTICED}.get(code, Verdict.NOT_RUN)
+    if verdict is Verdict.NOTICED and mutation.round and f"red: {mutation.round.red}\n" not in said:
         verdict = Verdict.ELSEWHERE
-    return verdict, done.stdout + done.stderr
+    return verdict, said
+
+
+def _carried_out(command: list[str], tree: Path, environment: Mapping[str, str]) -> tuple[int, str]:
+    """The exit code of a command and all that it said. Interrupted, it is given time to end what it started."""
+    with subprocess.Popen(
+        command, cwd=tree, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            said, _ = process.communicate()
+        except BaseException:
+            process.terminate()
+            process.communicate(timeout=_ENDING_SECONDS)
+            raise
+    return process.returncode, said
 
 
 def _tests(tests: str) -> list[str]:
