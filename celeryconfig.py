@@ -52,5 +52,6 @@ enable_utc = True
 timezone = "UTC"
 
 beat_schedule = {
+    "audit-dead-letters": {"task": "tasks.audit_dead_letters", "schedule": 60.0, "options": {"expires": 50.0}},
     "event-partitions": {"task": "tasks.ensure_event_partitions", "schedule": 3600.0, "options": {"expires": 600.0}},
 }

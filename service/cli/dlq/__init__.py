@@ -11,6 +11,7 @@ import click
 from service.cli.api_client import Api
 from service.cli.api_options import api_options
 from service.cli.dlq.acting import discard, redrive
+from service.cli.dlq.audit import audit
 from service.cli.dlq.clusters import clusters
 from service.cli.dlq.operating import operation, operations, resume, stop
 from service.cli.dlq.reading import list_, show
@@ -35,5 +36,5 @@ def command(context: click.Context, api_url: str, api_key: str | None) -> None:
     context.obj = Api(api_url, api_key)
 
 
-for _one in (list_, show, clusters, redrive, discard, operations, operation, stop, resume):
+for _one in (list_, show, clusters, audit, redrive, discard, operations, operation, stop, resume):
     command.add_command(_one)

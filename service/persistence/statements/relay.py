@@ -40,17 +40,19 @@ SELECT pg_current_snapshot()::text
 _UNSEEN = "(xid >= %(next_xid)s::xid8 OR xid = ANY(%(running)s::xid8[]))"
 """What a snapshot does not see, in the form that the index on xid serves: `next_xid` is its xmax."""
 
-OPEN_WINDOW = f"""
--- Ordered by position and nothing else: the order within an exception is what is promised. The columns are
--- those of service.relay.cloudevents.LoggedEvent, rendered here because here it is cheap.
-DECLARE relay_window NO SCROLL CURSOR FOR
-SELECT exception_id::text, position, (extract(epoch FROM occurred_at) * 1000000)::bigint,
+LOGGED = """exception_id::text, position, (extract(epoch FROM occurred_at) * 1000000)::bigint,
        to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
        tenant_id, sequence::text, stage, attempt::text, type, translate(trace_id::text, '-', ''),
-       'domain=' || domain_version || ',tenant=' || tenant_version, data::text
+       'domain=' || domain_version || ',tenant=' || tenant_version, data::text"""
+"""The columns of service.relay.cloudevents.LoggedEvent, rendered here because here it is cheap."""
+
+OPEN_WINDOW = f"""
+-- Ordered by position and nothing else: the order within an exception is what is promised.
+DECLARE relay_window NO SCROLL CURSOR FOR
+SELECT {LOGGED}
   FROM events WHERE {_UNSEEN}
  ORDER BY position
-"""  # noqa: S608 - the only thing put in is the constant above
+"""  # noqa: S608 - the only thing put in is the constants above
 
 FETCH_WINDOW = """
 FETCH FORWARD {rows} FROM relay_window

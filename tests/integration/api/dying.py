@@ -49,7 +49,7 @@ def dies(
 def is_retried(world: World, tenant: Tenant, exception_id: str, error: str, attempt: int, at: datetime) -> None:
     """An attempt failed, and the next one was due at once."""
     data = {"errorClass": "ToolUnavailable", "error": error, "attempt": attempt, "retryAt": at}
-    row = {"id": exception_id, "sequence": 1, "attempt": attempt, "retry_at": at, "data": data}
+    row = {"id": exception_id, "sequence": 1, "attempt": attempt, "rate_limited": 0, "retry_at": at, "data": data}
     parameters = {"stage": int(Stage.TOOL), "id": exception_id}
 
     def write(transaction: Transaction) -> None:
