@@ -84,7 +84,7 @@ class Report:
         """Count a difference."""
         self.differences[difference] = self.differences.get(difference, 0) + 1
         if len(self.examples) < EXAMPLES_KEPT:
-            self.examples.append({"difference": difference, **where})
+            self.examples.append({"difference": str(difference), **where})
 
     def document(self) -> dict[str, Any]:
         """As scripts get it, and as it is stored."""
@@ -93,7 +93,7 @@ class Report:
             "complete": self.complete,
             "records": self.records,
             "events": self.events,
-            **{difference: self.differences.get(difference, 0) for difference in Difference},
+            **{str(difference): self.differences.get(difference, 0) for difference in Difference},
             "republished": self.republished,
             "examples": self.examples,
         }

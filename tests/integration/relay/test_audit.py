@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,9 +14,11 @@ from uuid import UUID, uuid4
 import orjson
 import psycopg2
 import pytest
+from click.testing import CliRunner
 from confluent_kafka import Producer
 from sqlalchemy import Engine
 
+from service.cli import cli
 from service.domain.exceptions import Stage
 from service.engine.batch import Reference
 from service.engine.failures import Failure, ToolRefusedError, as_dead_letters
@@ -24,6 +27,7 @@ from service.persistence.ingestion import Ingestion, NewException
 from service.persistence.sealing import Sealing
 from service.persistence.stages import StageRepository
 from service.persistence.unit_of_work import unit_of_work
+from service.relay.log import EventLog
 from service.settings import Settings
 from service.wiring import new_id
 from tests.integration.relay.conftest import RelayUnderTest, wait_for
@@ -59,16 +63,16 @@ class Audited:
 
     def published(self) -> None:
         """Wait until the relay has nothing left to publish."""
-        wait_for(lambda: self.relay.status()["unpublished"] == 0, "everything published")
+        with closing(EventLog(connect_listener(self.settings.database_url, Role.SYSTEM), self.relay.name)) as event_log:
+            wait_for(lambda: event_log.lag().unpublished == 0, "everything published")
 
     def audit(self, *arguments: str) -> tuple[int, dict[str, Any]]:
         """What `sentinai dlq audit` says; its exit code."""
         names = ("--cursor", self.relay.name, "--topic", self.relay.dlq_topic, "--json")
-        command = [sys.executable, "-m", "service.cli", "dlq", "audit", *names, *arguments]
-        done = subprocess.run(command, cwd=PROJECT, capture_output=True, check=False)
-        assert done.stdout, done.stderr.decode()
+        done = CliRunner().invoke(cli, ["dlq", "audit", *names, *arguments])
+        assert done.stdout, done.exception
         document: dict[str, Any] = orjson.loads(done.stdout)
-        return done.returncode, document
+        return done.exit_code, document
 
     def skip(self) -> None:
         """The relay's cursor passes over what it has not published, as if a record had been lost."""
