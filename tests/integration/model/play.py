@@ -1,30 +1,25 @@
-"""How the rules are carried out, and what is compared after each: the part of the machine that has no choices."""
+"""How the rules are carried out, and how an example comes to rest: the part of the machine that has no choices."""
 
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant
 from werkzeug.test import TestResponse
 
 from service.domain.exceptions import InputType, Stage, Status
-from service.engine.batch import Reference
 from service.engine.reconciliation import Kind as Found
-from service.persistence.queries import ledger_of
-from service.persistence.unit_of_work import unit_of_work
 from service.tools.calls import Answer, ToolResult
-from tests.integration.model.book import AT_REST, Book, BrokenLawError, Subject, Touch
+from tests.integration.model.book import AT_REST, BrokenLawError, Subject, Touch
+from tests.integration.model.comparing import Compared
 from tests.integration.model.kinds import Kind, body
-from tests.integration.model.parts import Parts, ProcessDiedError
-from tests.integration.model.snapshot import seen_of_strangers, take
-from tests.integration.model.world import Delivery, Message, Out, World
+from tests.integration.model.parts import ProcessDiedError
+from tests.integration.model.world import Delivery, Message, Out
 from tests.tenants import TestTenant
 
 ROUNDS_TO_REST = 80
@@ -33,34 +28,8 @@ _NEVER = (Found.GATE_CLOSED, Found.HOLD_LOST, Found.LANE_UNKNOWN)
 """What the reconciler mends and the engine must not bring about, whatever the broker and workers do."""
 
 
-class Play(RuleBasedStateMachine):
+class Play(Compared):
     """One example, without its rules."""
-
-    def __init__(
-        self,
-        parts: Parts,
-        tenants: Sequence[TestTenant],
-        counted: Counter[str],
-        ends: Counter[str],
-        began: datetime,
-    ) -> None:
-        super().__init__()
-        self.parts, self.tenants, self.counted, self.ends = parts, tenants, counted, ends
-        self.began = began
-        self.book = Book()
-        self.world = World(parts, self._called)
-        self.history: list[Message] = []
-        self.touches: dict[UUID, Touch] = {}
-        self.example, self.keys = uuid4().hex, 0
-        self.clean = False
-        """It came to its end, and left nothing that another example could meet."""
-
-    # What holds after every step
-
-    @invariant()
-    def laws(self) -> None:
-        """L1 to L5, L7 and L8."""
-        self._look()
 
     def teardown(self) -> None:
         """Deliver everything, let time pass, reconcile: all comes to rest."""
@@ -237,32 +206,6 @@ class Play(RuleBasedStateMachine):
                 if out.result is None and out.until < self.world.now:
                     self._call(out, "never")
 
-    def _look(self) -> None:
-        """Compare, and forget what was touched."""
-        touches, self.touches = self.touches, {}
-        if not self.book.subjects:
-            return
-        with unit_of_work(self.parts.system) as transaction:
-            self.book.look(take(transaction, self.book.positions()), touches)
-            self._ledgers(transaction)
-        self._strangers()
-
-    def _ledgers(self, transaction: Any) -> None:
-        accepted = Counter(one.tenant_id for one in self.book.subjects.values())
-        for tenant in self.tenants:
-            ledger = ledger_of(transaction, tenant.tenant_id)
-            new = ledger.accepted - self.before[tenant.tenant_id]
-            if not ledger.balanced or new != accepted[tenant.tenant_id]:
-                raise BrokenLawError(f"L8 ledger: {ledger} of {accepted[tenant.tenant_id]} accepted")
-
-    def _strangers(self) -> None:
-        for tenant in self.tenants:
-            others = [s.exception_id for s in self.book.subjects.values() if s.tenant_id != tenant.tenant_id]
-            with unit_of_work(self.parts.application, [tenant.tenant_id]) as transaction:
-                seen = seen_of_strangers(transaction, others) if others else 0
-            if seen:
-                raise BrokenLawError(f"L7 tenants: {tenant.tenant_id} sees {seen} rows of others")
-
     def _settled(self) -> bool:
         """Nothing is under way, and nothing will be."""
         if self.world.bag or self.world.deliveries:
@@ -306,10 +249,6 @@ class Play(RuleBasedStateMachine):
         told = [one.told() for one in self.book.subjects.values() if one.seen.stage != AT_REST]
         return "\n".join([*map(repr, self.world.bag), *map(repr, self.world.deliveries), *told])
 
-    def _all_touched(self, touch: Touch) -> None:
-        for exception_id in self.book.subjects:
-            self.touches[exception_id] = touch
-
     def _asked(self) -> list[Subject]:
         """Exceptions that wait for a person."""
         waits = (Status.PENDING_APPROVAL, Status.PENDING_STEP)
@@ -326,14 +265,6 @@ class Play(RuleBasedStateMachine):
     def _answered(self) -> list[Delivery]:
         return [d for d in self.world.deliveries if any(out.result is not None for out in d.outs)]
 
-    def _called(self, reference: Reference) -> str:
-        subject = self.book.subjects.get(reference.exception_id)
-        stranger = "" if subject is None or subject.tenant_id == reference.tenant_id else " forged"
-        return f"{subject.name if subject else '?'}#{reference.sequence}{stranger}"
-
     def _key(self) -> str:
         self.keys += 1
         return f"{self.example}-{self.keys}"
-
-    def _counted(self, what: str) -> None:
-        self.counted[what] += 1
