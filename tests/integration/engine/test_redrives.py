@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from service.domain.exceptions import InputType, PackChoice, Stage
+from service.domain.exceptions import InputType, PackChoice, Stage, Status
 from service.domain.redriving import Wish
 from service.engine.batch import Batch, Reference
 from service.engine.operations import settle
 from service.engine.redriving import redrive
-from service.persistence.redriving import Act
+from service.persistence.redriving import Act, DeadLetterDesk
 from service.persistence.unit_of_work import unit_of_work
 from tests.integration.engine.conftest import MakeWorld
 from tests.integration.engine.dead_letters import (
@@ -287,3 +287,21 @@ def test_a_stale_delivery_of_the_failed_one_changes_nothing(world: MakeWorld) ->
 def _versions(found: World, reference: Reference) -> int:
     statement = "SELECT domain_version FROM exceptions WHERE {own}"
     return int(found.rows(statement, reference)[0][0])
+
+
+def test_what_was_judged_before_somebody_else_moved_it_does_not_move_again(world: MakeWorld) -> None:
+    # given a dead letter as somebody saw it, before another sent it again
+    found, _, reference = dead(world)
+    tenant, letter_id = found.tenant.tenant_id, letter_of(found, reference).dead_letter_id
+    with unit_of_work(found.application, [tenant]) as transaction:
+        seen = DeadLetterDesk(transaction, tenant, found.now).locked([letter_id])[letter_id]
+    sent_again(found, reference)
+    # when it is moved by what was seen
+    with unit_of_work(found.application, [tenant]) as transaction:
+        desk = DeadLetterDesk(transaction, tenant, found.now)
+        redriven = desk.redrive([(seen, Stage.TOOL, "recorded")], Act("bob", "late"))
+        discarded = desk.discard([(seen, Status.DISCARDED)], Act("bob", "late"))
+    # then nothing moves
+    assert (redriven, discarded) == ({}, {})
+    assert found.status(reference) == "IN_PROGRESS"
+    assert len(found.events("Redriven", "Discarded")) == 1
