@@ -9,6 +9,8 @@ from __future__ import annotations
 from tests.mutations.mutation import Change, ChaosRound, Mutation
 
 ROUNDS = "tests/chaos/pipeline"
+_MANY_CALLS_OUT = {"seed": 80, "exceptions": 300, "seconds": 14}
+"""A round that strikes when many calls are out which must not be repeated."""
 _NO_RECONCILER = Change(
     "service/engine/reconciliation.py", "made_ready = look.make_ready()", "made_ready: dict[str, int] = {}"
 )
@@ -21,7 +23,7 @@ MUTATIONS = (
         "return self._next",
         ROUNDS,
         also=(_NO_RECONCILER,),
-        round=ChaosRound("kill-worker", "L1"),
+        round=ChaosRound("kill-worker", "L1", **_MANY_CALLS_OUT),
     ),
     Mutation(
         "L2: a request that is repeated under its key is accepted once",
@@ -45,7 +47,7 @@ MUTATIONS = (
         "Permission.SEND if call.idempotent else Permission.UNKNOWN",
         "Permission.SEND",
         ROUNDS,
-        round=ChaosRound("kill-worker", "L4"),
+        round=ChaosRound("kill-worker", "L4", **_MANY_CALLS_OUT),
     ),
     Mutation(
         "L5: a dead letter has its record on the topic",

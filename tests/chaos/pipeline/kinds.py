@@ -76,7 +76,7 @@ _TOOLS = {
 }
 _SIMULATED: dict[Kind, dict[str, Any]] = {
     Kind.SLOW: {"delaySeconds": 1.5, "idempotent": True},
-    Kind.ONCE: {"delaySeconds": 0.8},
+    Kind.ONCE: {"delaySeconds": 1.2},
     Kind.TRANSIENT: {"failTimes": 2, "idempotent": True},
     Kind.PERMANENT: {"status": 422},
 }
