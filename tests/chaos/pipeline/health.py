@@ -23,6 +23,9 @@ _ASK_SECONDS = 5.0
 def wait_there(world: World, names: Collection[str]) -> None:
     """Return when these processes do what they are for. Raises NotReadyError after two minutes."""
     for name in names:
+        if name == "postgres":
+            # Connections to one that is gone are of no use to anybody.
+            world.system.dispose()
         wait_until(lambda name=name: missing(world, name), name, READY_SECONDS, pause=0.2)
 
 

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 from enum import StrEnum
 from functools import cache
-from pathlib import Path
 
 
 class Need(StrEnum):
@@ -21,32 +20,10 @@ class Need(StrEnum):
 def missing_here(need: Need) -> str | None:
     """None when this machine can give it, else why not and what would help."""
     if need is Need.OWN_CLOCKS:
-        return None if faketime() else "libfaketime is not installed: `apt-get install libfaketime` helps"
+        return None
     if os.geteuid() != 0 or shutil.which("mount") is None:
         return "only root can mount a small volume: run it as root"
     return _mounting_refused()
-
-
-@cache
-def faketime() -> Path | None:
-    """libfaketime's library for programs with threads, installed on first use where that is possible."""
-    found = next(iter(_find_faketime()), None)
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        _install()
-        found = next(iter(_find_faketime()), None)
-    return found
-
-
-def _find_faketime() -> list[Path]:
-    return sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-
-
-def _install() -> None:
-    install = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", "libfaketime"]
-    quiet = {"env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, "capture_output": True, "timeout": 300}
-    if subprocess.run(install, check=False, **quiet).returncode != 0:  # type: ignore[call-overload]
-        subprocess.run(["apt-get", "update", "-qq"], check=False, **quiet)  # type: ignore[call-overload]
-        subprocess.run(install, check=False, **quiet)  # type: ignore[call-overload]
 
 
 @cache

@@ -19,7 +19,7 @@ from service.devstack import processes, stack
 from service.devstack.adjustments import Adjustments
 from service.devstack.applications import kind_of, names
 from service.devstack.instance import Instance, Profile
-from service.devstack.ports import DEFAULT_RANGE, choose_ports
+from service.devstack.ports import choose_ports
 from service.devstack.progress import Progress
 from service.devstack.supervision import LIVE_STATES, Supervisor, log_file
 from service.devstack.waiting import wait_until
@@ -33,6 +33,8 @@ from tests.stack_fixture import remove_leftovers
 PROJECT = Path(__file__).resolve().parents[3]
 POISONED_WORKER = "tests.chaos.poisoned_worker"
 """The product's worker, which exceptions with `poison` in their payload take down."""
+_PORTS = range(12_000, 19_900)
+"""For links and brokers' listeners: not where stacks choose theirs, for some are bound only when a broker is up."""
 _STRUCK_SECONDS = 30.0
 
 
@@ -68,6 +70,8 @@ class World:
 
     instance: Instance
     network: Network
+    topology: Topology
+    """By what each process reaches the others."""
     system: Engine
     """The database as the SYSTEM role sees it, reached past the links, as are the next ones."""
     environment: Mapping[str, str]
@@ -150,6 +154,7 @@ def running_world(
     name: str,
     *,
     small: bool = False,
+    services_only: bool = False,
     needs: Collection[Need] = (),
     environment: Mapping[str, str] | None = None,
     worker_app: str = POISONED_WORKER,
@@ -157,7 +162,8 @@ def running_world(
 ) -> Iterator[World]:
     """A world that is ready; `small`: one of each process. `name` is of lower-case letters.
 
-    `environment` is added to that of the application's processes. Raises StackError when it does not come up.
+    `services_only` leaves the application out. `environment` is added to that of the application's processes.
+    Raises StackError when it does not come up.
     """
     remove_leftovers()
     root = Path(os.environ.get("SENTINAI_STACK_DIR") or PROJECT / ".stack").resolve()
@@ -166,23 +172,24 @@ def running_world(
     wanted_needs = frozenset(needs)
     with ExitStack() as undo:
         undo.callback(_remove, place)
-        built: dict[str, Network] = {}
+        built: list[tuple[Network, Topology]] = []
 
         def adjust(instance: Instance) -> Adjustments:
             undo.enter_context(volumes.mounted(instance, wanted_needs))
             marker = {processes.MARKER: str(instance.home)}
-            built["network"] = undo.enter_context(Network(instance.logs / "network.log", marker))
+            network = undo.enter_context(Network(instance.logs / "network.log", marker))
             # Again, so that processes end before what they stand on.
             undo.callback(_kill_all, instance)
-            topology = Topology(instance, choose_ports(port_names(instance), {}, DEFAULT_RANGE))
-            built["network"].open(topology.ways())
+            topology = Topology(instance, choose_ports(port_names(instance), {}, _PORTS))
+            network.open(topology.ways())
+            built.append((network, topology))
             return _adjustments(instance, topology, wanted_needs, environment or {}, worker_app)
 
-        instance = stack.up(place, stack.Wanted(profile, adjust=adjust), os.environ, Progress(say))
+        instance = stack.up(place, stack.Wanted(profile, services_only, adjust=adjust), os.environ, Progress(say))
         system = open_engine(instance.database_url, Role.SYSTEM)
         undo.callback(system.dispose)
         reached = {**instance.environment(), **(environment or {})}
-        yield World(instance, built["network"], system, reached, wanted_needs, Supervisor(instance))
+        yield World(instance, *built[0], system, reached, wanted_needs, Supervisor(instance))
 
 
 def _adjustments(

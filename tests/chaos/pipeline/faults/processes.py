@@ -23,7 +23,7 @@ class Kill(Fault):
     """kill -9 of a process with its children, as a machine that dies would; the supervisor starts it again."""
 
     def __init__(self, kind: str) -> None:
-        super().__init__(f"kill-{kind}", f"kill -9 of a {kind} process and its children")
+        super().__init__(f"kill-{kind}", f"kill -9 of one {kind} process and its children")
         self._kind = kind
         self._name = ""
 
@@ -88,7 +88,7 @@ class Terminate(Kill):
 
     def __init__(self, kind: str) -> None:
         super().__init__(kind)
-        self.name, self.summary = f"term-{kind}", f"SIGTERM to a {kind} process, and a new one"
+        self.name, self.summary = f"term-{kind}", f"SIGTERM to one {kind} process, and a new one"
         self._pid = 0
 
     def _strike(self, world: World, chance: random.Random) -> str:
@@ -112,7 +112,7 @@ class Freeze(Fault):
     least_seconds = ZOMBIE_SECONDS
 
     def __init__(self, kind: str) -> None:
-        super().__init__(f"freeze-{kind}", f"SIGSTOP of a {kind} process for {ZOMBIE_SECONDS:g} s, then SIGCONT")
+        super().__init__(f"freeze-{kind}", f"SIGSTOP of one {kind} process for {ZOMBIE_SECONDS:g} s, then SIGCONT")
         self._kind = kind
         self._part: Part | None = None
 
