@@ -20,13 +20,6 @@ MUTATIONS = (
         f"{REDRIVES}::test_what_was_judged_before_somebody_else_moved_it_does_not_move_again",
     ),
     Mutation(
-        "who judges a dead letter has its exception's lock",
-        "service/persistence/redriving.py",
-        "        self._transaction.rows(sql.LOCK, parameters)\n",
-        "",
-        f"{REDRIVES}::test_of_many_that_send_it_at_once_one_does",
-    ),
-    Mutation(
         "the rest waits for the canary",
         "service/domain/operations.py",
         "max(0, min(counts.pending, canary - counts.tried))",
