@@ -30,18 +30,15 @@ MUTATIONS = (
     Mutation(
         "a retry is left alone until its time",
         SQL,
-        "AND (e.retry_at IS NULL OR e.retry_at < %(now)s)",
-        "",
+        "AND GREATEST(e.updated_at, e.retry_at) < %(now)s::timestamptz - make_interval(secs => %(after)s / 3)",
+        "AND e.updated_at < %(now)s::timestamptz - make_interval(secs => %(after)s / 3)",
         f"{TEST}::test_a_retry_whose_delayed_message_was_lost_comes_back_with_its_attempt",
     ),
     Mutation(
         "what has a lease is left alone",
         SQL,
-        "                        WHERE x.exception_id = e.exception_id AND x.lease_until > %(now)s)\n"
-        "       AND {_NOT_PAUSED}\n"
-        "     ORDER BY e.exception_id\n"
-        "       FOR UPDATE OF e SKIP LOCKED",
-        "                        WHERE false)\n     ORDER BY e.exception_id\n       FOR UPDATE OF e SKIP LOCKED",
+        "WHERE x.exception_id = e.exception_id AND x.lease_until > %(now)s)",
+        "WHERE false)",
         f"{TEST}::test_an_effect_that_is_leased_is_left_alone_and_one_that_nobody_holds_is_not",
     ),
     Mutation(

@@ -83,7 +83,10 @@ MAKE_READY = f"""
 -- A slow system must not be flooded with repeats. At most `window` exceptions of a stage are out that were made ready
 -- again and have not moved since: while its workers do not get to them nothing is added, and when they do the rest
 -- follows. One that does not move is repeated after growing waits.
-WITH {_PAUSED}, out AS (
+--
+-- It comes after SUSPECT in its transaction, which has just forgotten what is leased, paused or to be retried; whatever
+-- gives an exception such a reason to wait moves its updated_at, so that the suspicion is not about it any more.
+WITH out AS (
     SELECT stage, count(*) AS number FROM suspects WHERE repeats > 0 GROUP BY stage
 ), due AS (
     SELECT s.*, row_number() OVER (PARTITION BY s.stage, s.repeats > 0 ORDER BY s.since, s.exception_id) AS place
@@ -107,10 +110,6 @@ WITH {_PAUSED}, out AS (
       LEFT JOIN outbox o ON o.exception_id = e.exception_id AND o.sequence = e.sequence
      WHERE e.status IN ('RECEIVED', 'IN_PROGRESS')
        AND (o.exception_id IS NULL OR (NOT o.ready AND o.due_at IS NULL AND o.pause_id IS NULL))
-       AND (e.retry_at IS NULL OR e.retry_at < %(now)s)
-       AND NOT EXISTS (SELECT FROM tool_executions x
-                        WHERE x.exception_id = e.exception_id AND x.lease_until > %(now)s)
-       AND {_NOT_PAUSED}
      ORDER BY e.exception_id
        FOR UPDATE OF e SKIP LOCKED
 ), moved AS (
