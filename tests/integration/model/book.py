@@ -1,8 +1,7 @@
 """The model: what was accepted, what people said, what the tools worked; and what may be true of each exception now.
 
 It knows nothing of the engine. After every step it is shown the database before and after, and says which law was
-broken. The laws are those of a chaos run's verdict (`docs/reliability.md`), L1 to L5 and L7; the ledger and
-the outbox are looked at by `machine`, which has them at hand.
+broken: L1 to L5 and L7 of `docs/chaos.md`. The others are looked at by `comparing` and `play`.
 """
 
 from __future__ import annotations
@@ -70,6 +69,10 @@ class Subject(Told):
         assert self.row is not None
         return self.row
 
+    def breaks(self, sequence: int) -> bool:
+        """Whether an input of it cannot be worked."""
+        return self.kind.broken and self.inputs[sequence - 1] in (InputType.INGESTED, InputType.UPDATED)
+
     def effect(self, plan_sequence: int, path: str) -> str:
         """The idempotency key of a step's call."""
         return str(uuid5(uuid5(self.exception_id, f"plan:{plan_sequence}"), f"step:{path}"))
@@ -122,10 +125,6 @@ class Book:
     def accept(self, subject: Subject) -> None:
         """An exception was answered 202."""
         self.subjects[subject.exception_id] = subject
-
-    def resting(self) -> list[Subject]:
-        """Exceptions of which nothing is worked."""
-        return [one for one in self.subjects.values() if one.row is not None and one.seen.stage == AT_REST]
 
     def look(self, after: Snapshot, touches: Mapping[UUID, Touch]) -> None:
         """Compare the database after a step with what the step may have done. Raises BrokenLawError."""
@@ -200,12 +199,12 @@ class Book:
             return
         if after.status == Status.DEAD_LETTERED:
             self._law(after.place == before.place, "L3 order", subject, "a dead letter stays where it failed")
-            deadly = subject.kind.broken or after.sequence in subject.deadly
+            deadly = subject.breaks(after.sequence) or after.sequence in subject.deadly
             self._law(deadly, "L5 dead letters", subject, f"nothing was wrong with input {after.sequence}")
             return
         if after.place == (before.sequence, before.stage + 1) and before.stage < TOOL_STAGE:
             return
-        self._law(not subject.kind.broken, "L5 dead letters", subject, "it cannot be worked, and was")
+        self._law(not subject.breaks(before.sequence), "L5 dead letters", subject, "it cannot be worked, and was")
         self._finished(subject, before, after, now)
 
     def _finished(self, subject: Subject, before: Row, after: Row, now: Snapshot) -> None:
@@ -263,6 +262,10 @@ class Book:
                 continue
             for earlier in reversed(subject.log[:place]):
                 if earlier.type == "Redriven":
+                    break
+                if earlier.type == "Discarded":
+                    over = earlier.sequence < event.sequence
+                    self._law(over, "L2 twice", subject, f"{event.type} of {event.sequence}, which was discarded")
                     break
                 if earlier.type in _NO_WORK or earlier.type == "DuplicateIgnored":
                     continue

@@ -252,7 +252,7 @@ class Play(Compared):
     def _asked(self) -> list[Subject]:
         """Exceptions that wait for a person."""
         waits = (Status.PENDING_APPROVAL, Status.PENDING_STEP)
-        return [one for one in self.book.resting() if one.seen.status in waits]
+        return [one for one in self.book.subjects.values() if one.seen.stage == AT_REST and one.seen.status in waits]
 
     def _dead(self) -> list[Subject]:
         """Exceptions that a dead letter fences."""
