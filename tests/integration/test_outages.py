@@ -17,7 +17,7 @@ import requests
 from service.devstack.instance import Instance
 from service.devstack.status import describe
 from service.errors import InfrastructureUnavailableError
-from service.persistence.unit_of_work import unit_of_work
+from service.persistence.unit_of_work import Transaction, unit_of_work
 from service.settings import load_settings
 from tests.client import ApiClient, wait_for
 from tests.integration.conftest import Product, migrate, running_product
@@ -68,6 +68,14 @@ def test_an_outage_loses_nothing_and_dead_letters_nothing(product: Product, inst
     assert ledger["balanced"]
     with unit_of_work(product.system) as transaction:
         assert broken_promises(transaction, tenant.tenant_id) == {}
+        assert _attempts_used_up(transaction, tenant.tenant_id) == 0
+
+
+def _attempts_used_up(transaction: Transaction, tenant_id: str) -> int:
+    statement = """
+        SELECT count(*) FROM events WHERE tenant_id = %(tenant)s AND (attempt > 1 OR type = 'RetryScheduled')
+    """
+    return int(transaction.rows(statement, {"tenant": tenant_id})[0][0])
 
 
 def _pid(instance: Instance, service: str) -> int:
