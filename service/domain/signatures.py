@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from hashlib import blake2b
 
 LONGEST_PATTERN = 500
@@ -17,16 +18,20 @@ LONGEST_PATTERN = 500
 LONGEST_MESSAGE = 2_000
 """In characters: what is read of a message, and kept of it."""
 
+_PATTERNS_REMEMBERED = 1_024
+"""Failures of one cause come many at once, and mostly in the same words."""
 _SIGNATURE_BYTES = 8
 
 _PARTS = (
-    # What stays as it is, told apart here so that nothing below takes it for a value.
+    # What stays as it is, told apart here so that nothing below takes it for a value. Plain words come first, many at
+    # once: most of a message is that, and nothing else has to be looked for in them.
+    ("", r"(?:(?<!\w)(?!(?:answered|status|HTTP|refused)\b)[A-Za-z]+(?:[\s;,()]+|$))+"),
     ("", r"<[a-z]+>"),
     ("", r"\b(?:answered|status|HTTP) \d{3}\b"),
     ("", r"\brefused the item \([A-Za-z][\w.-]{0,63}\)"),
     ("quoted", r"""(?<!\w)(?:'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")(?!\w)"""),
     ("url", r"\b[A-Za-z][A-Za-z0-9+.-]{0,20}://[^\s'\"<>]+"),
-    ("email", r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+"),
+    ("email", r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+"),
     ("uuid", r"\b[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}\b"),
     ("time", r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?(?!\w)"),
     ("time", r"\b\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?\b"),
@@ -48,13 +53,18 @@ def pattern(message: str, names: Collection[str] = ()) -> str:
     `names`: what belongs to the cause although the message quotes it, e.g. the tool or a pack's condition. The
     pattern of a pattern is itself.
     """
+    return _pattern(message[:LONGEST_MESSAGE], tuple(names))
+
+
+@lru_cache(maxsize=_PATTERNS_REMEMBERED)
+def _pattern(message: str, names: tuple[str, ...]) -> str:
     kept = frozenset(repr(name) for name in names)
 
     def placeholder(found: re.Match[str]) -> str:
         name, text = _NAMES[(found.lastindex or 1) - 1], found[0]
         return text if not name or text in kept else f"<{name}>"
 
-    reached = _plain(message[:LONGEST_MESSAGE])
+    reached = _plain(message)
     # What is put in or cut off may bring together what was apart. It ends, for each round takes digits or marks away.
     while (further := _plain(_ANY.sub(placeholder, reached)[:LONGEST_PATTERN])) != reached:
         reached = further

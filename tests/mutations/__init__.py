@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from tests.mutations import (
     consuming,
+    dead_letters,
     dispatch,
     engine,
     guard,
@@ -36,6 +37,7 @@ AREAS: Mapping[str, tuple[Mutation, ...]] = {
     "tools": tools.MUTATIONS,
     "notifications": notifications.MUTATIONS,
     "slow_tools": slow_tools.MUTATIONS,
+    "dead_letters": dead_letters.MUTATIONS,
     "redriving": redriving.MUTATIONS,
     "retries": retries.MUTATIONS,
     "transport": transport.MUTATIONS,
