@@ -12,8 +12,11 @@ from service.engine.pipeline import Pipeline
 from service.engine.results import Retry
 from service.settings import load_settings
 from service.wiring import build_pipeline
+from tasks.bounds import bound_this_process
+from tasks.refusals import Refusals
 from tasks.requests import Endings
 from tasks.retrying import give_up_exhausted, split_off
+from tasks.watchdog import Watchdog
 
 
 class ProcessPipeline:
@@ -59,5 +62,13 @@ def _split_off_landed(retries: Sequence[Retry]) -> None:
     split_off(app, pipeline, Stage.TOOL, give_up_exhausted(pipeline, Stage.TOOL, retries))
 
 
-app.pipeline = ProcessPipeline(lambda: build_pipeline(load_settings(os.environ), _split_off_landed))
+def _build() -> Pipeline:
+    settings = load_settings(os.environ)
+    bound_this_process(settings.worker_memory_mb)
+    return build_pipeline(settings, _split_off_landed)
+
+
+app.pipeline = ProcessPipeline(_build)
 app.endings = Endings()
+app.watchdog = Watchdog()
+app.steps["consumer"].add(Refusals)

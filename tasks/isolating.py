@@ -23,7 +23,8 @@ def begun(pipeline: Pipeline, stage: Stage, batch: Batch, request: Context) -> D
     seen = earlier_end(request.delivery_info)
     if seen is not None:
         where = f"{worker}, process {seen['process']}"
-        return Death(seen["how"], seen["own"], where, max(1, len(earlier)))
+        began_at = next((one.began_at for one in earlier if one.process == seen["process"]), None)
+        return Death(seen["how"], seen["own"], where, max(1, len(earlier)), began_at)
     if earlier:
         last = earlier[-1]
         return Death(SILENT, False, f"{last.worker}, process {last.process}", len(earlier))

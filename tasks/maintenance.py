@@ -1,4 +1,4 @@
-"""What beat has done: the event log's partitions made ahead, and the audit of the dead-letter topic."""
+"""What beat has done: event partitions made ahead, the journal cleared, the dead-letter topic audited."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from service.engine import reconciliation
 from service.errors import InfrastructureUnavailableError
 from service.persistence.database import Role, connect_listener, open_engine
+from service.persistence.deliveries import DeliveryJournal
 from service.relay.audit import Audit, AuditRunsError, Scope
 from service.relay.publisher import Publisher
 from service.relay.topic_reader import reading
@@ -53,6 +54,13 @@ def audit_dead_letters() -> dict[str, Any] | None:
     elif not report.complete:
         log.warning("the audit of the dead-letter topic was not finished in %g s", AUDIT_SECONDS)
     return report.document()
+
+
+@app.task(name="tasks.forget_deliveries", queue="intake")
+def forget_deliveries() -> None:
+    """Clear the journal of what threads began that are long gone."""
+    with _system_engine(load_settings(os.environ)) as engine:
+        DeliveryJournal(engine).forget()
 
 
 @contextmanager

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import gc
-import os
 from typing import Any
 
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutdown
 
-from service.settings import load_settings
 from tasks.application import app
-from tasks.bounds import bound_this_process
 
 
 @worker_process_init.connect
 def open_pipeline(**_: Any) -> None:
     """Build the pipeline in the forked child, so that the first batch does not wait for it."""
-    bound_this_process(load_settings(os.environ).worker_memory_mb)
+    app.watchdog.active = False
     app.pipeline.get()
     # A batch makes thousands of objects that die with it. What lives as long as the process is no longer looked
     # through for garbage, and the rest less often: that was a quarter of a stage's time.

@@ -55,7 +55,10 @@ class StageTask(Task):
 
     def run_stage(self, stage: Stage, message: Mapping[str, Any]) -> None:
         """Run `stage` and send the survivors on to the next link; without any the chain ends."""
-        batch = from_message(message)
+        with self.app.watchdog.watching(self.time_limit):
+            self._run_stage(stage, from_message(message))
+
+    def _run_stage(self, stage: Stage, batch: Batch) -> None:
         death = begun(self._pipeline, stage, batch, self.request)
         if death is not None:
             batch = isolate(self.app, self._pipeline, stage, batch, death)

@@ -56,6 +56,8 @@ class Death:
     worker: str
     times: int = 1
     """How many deliveries of the same message ended so. The second died over what is done here."""
+    began_at: datetime | None = None
+    """When it began, for one whose process is dead beyond doubt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class Isolation:
 
     def divide(self, stage: Stage, batch: Batch, death: Death) -> Divided:
         """Decide what follows a delivery that ended like this: its parts are to be sent by the caller."""
-        due = self._due(stage, batch)
+        due = self._due(stage, batch, death)
         suspects = [reference for reference in batch.references if reference.exception_id in due]
         rest = batch.of([reference for reference in batch.references if reference.exception_id not in due])
         if not suspects:
@@ -114,13 +116,16 @@ class Isolation:
         parts = (Batch(group, suspicion=replace(suspicion, part=number)) for number, group in enumerate(groups))
         return Divided(tuple(Part(part) for part in parts), rest)
 
-    def _due(self, stage: Stage, batch: Batch) -> set[UUID]:
-        """What of a batch is still due at this stage; its lane gets its place back."""
+    def _due(self, stage: Stage, batch: Batch, death: Death) -> set[UUID]:
+        """What of a batch is still due at this stage; its lane gets its place back, its effects their leases."""
         references = [{"id": r.exception_id, "sequence": r.sequence} for r in batch.references]
         until = self._clock() + timedelta(seconds=TRAVEL_SECONDS)
         parameters = {"references": as_json(references), "stage": int(stage), "until": until}
         with unit_of_work(self._engine, batch.tenants()) as transaction:
             due = {row.exception_id for row in transaction.rows(sql.SUSPECT, parameters)}
+            if due and stage is Stage.TOOL and death.began_at is not None:
+                parameters = {"ids": [str(one) for one in due], "began_at": death.began_at}
+                transaction.run(sql.LET_GO, parameters)
             if batch.lane is not None and batch.batch_id is not None:
                 StageRepository(transaction).batch_done(batch.lane, batch.batch_id)
         return due
@@ -155,8 +160,7 @@ class Isolation:
             # The ends of processes are counted in the suspicion: they use up no attempt of the retry policy.
             "attempt": reference.attempt,
             "rate_limited": reference.rate_limited,
-            # The reconciler shall not think it lost while it is on its way or dies once more.
-            "retry_at": due + timedelta(seconds=TRAVEL_SECONDS),
+            "retry_at": due,
             "data": data,
         }
         with unit_of_work(self._engine, [reference.tenant_id]) as transaction:

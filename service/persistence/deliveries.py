@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import datetime
 from threading import local
 from uuid import uuid4
 
@@ -35,6 +36,7 @@ class Beginning:
 
     worker: str
     process: int
+    began_at: datetime
 
 
 class DeliveryJournal:
@@ -63,7 +65,7 @@ class DeliveryJournal:
         }
         with guarding(self._engine), translated_errors(), self._engine.connect() as connection:
             rows = connection.exec_driver_sql(sql.BEGIN, parameters).all()
-        return [Beginning(row.worker, row.process) for row in rows]
+        return [Beginning(row.worker, row.process, row.began_at) for row in rows]
 
     def end(self) -> None:
         """Say that this thread's delivery came to its end although its exceptions did not move."""

@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 ORDERINGS = ("key", "partition", "none")
 UNROUTABLE_RULES = ("raise", "drop")
+LARGEST_LETTER = 32 << 20
+"""The most bytes of a record that the dead-letter topic takes. Other topics have limits of their own, below this."""
 
 _OF_KOMBU = frozenset(
     {"max_retries", "interval_start", "interval_step", "interval_max", "errback", "callback", "retry_errors"}
@@ -65,6 +67,8 @@ class Options:
     """How old this process's copy of the shared exchanges and bindings may be when a message is routed by it."""
     unroutable: str = "drop"
     """A persistent message that no queue takes: ``drop`` (AMQP's rule; counted and warned about), or ``raise``."""
+    max_message_bytes: int = 0
+    """A record with a larger body is not handed out: it goes to the dead-letter topic. 0: any size is."""
     dead_letter_topic: str = ""
     """Topic for records that cannot be delivered; by default ``<topic_prefix>_poison``."""
     delays: bool = True
@@ -100,6 +104,8 @@ class Options:
         if self.instance_id and self.consumer_config.get("group.protocol") == "consumer":
             # Under KIP-848 the broker turns a restarted process away until the killed one's session is over.
             raise BadOption("instance_id", self.instance_id, "empty with group.protocol=consumer, which gains nothing")
+        if self.max_message_bytes < 0:
+            raise BadOption("max_message_bytes", self.max_message_bytes, "0 or more bytes")
         if self.bindings_max_age < 0:
             raise BadOption("bindings_max_age", self.bindings_max_age, "0 or more seconds")
         levels = list(self.delay_levels)
@@ -138,6 +144,8 @@ class Options:
             "linger.ms": 0,
             "delivery.timeout.ms": int(self.publish_timeout * 1000),
             "topic.metadata.propagation.max.ms": 3000,
+            # The broker and its topics say what is too large; the client's own limit would also stop dead letters.
+            "message.max.bytes": LARGEST_LETTER,
             "topic.metadata.refresh.interval.ms": 5000,
             **self.producer_config,
         }

@@ -221,8 +221,12 @@ class Session:
     def _decoded(self, held: Held) -> Raw | None:
         """Decode a record; None for one that nobody shall have, and with which the partition goes on.
 
-        What cannot be decoded goes to the dead-letter topic; what has expired is finished.
+        What is too large or cannot be decoded goes to the dead-letter topic; what has expired is finished.
         """
+        size, most = len(held.arrival.value), self.cluster.options.max_message_bytes
+        if most and size > most:
+            self.dead_letter(held.tag, f"its body has {size:,} bytes, and max_message_bytes allows {most:,}")
+            return None
         try:
             raw = decode(held.arrival, held.tag, held.redelivered)
         except Undecodable as reason:

@@ -31,6 +31,14 @@ FORGET = """
 DELETE FROM deliveries WHERE began_at < now() - interval '1 day'
 """
 
+LET_GO = """
+-- Effects that a delivery sent whose process is dead beyond doubt: nobody can write their answers any more, so nobody
+-- needs to wait until their lease is over. What is done about them is the effect ledger's to say, as ever. Effects only
+-- change under their exception's row lock, which the caller holds.
+UPDATE tool_executions SET lease_until = sent_at
+ WHERE exception_id = ANY(%(ids)s::uuid[]) AND state = 'sent' AND lease_until > now() AND sent_at >= %(began_at)s
+"""
+
 SUSPECT = """
 -- What of a delivery is still due here. Locked in id order, as by a stage, so that this waits for a delivery that is
 -- not dead after all: what that one decided is not due any more. retry_at keeps the reconciler from sending copies of

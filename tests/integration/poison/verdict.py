@@ -46,6 +46,12 @@ def wait_until_judged(product: Product, client: ApiClient, accepted: Sequence[st
     wait_for(finished, seconds, lambda: f"{client.ledger()}; logs in {product.fleet.logs}")
 
 
+def resolved(product: Product, ids: Sequence[str]) -> list[str]:
+    """Which of these are resolved."""
+    with unit_of_work(product.system) as transaction:
+        return [one for one, status in _statuses(transaction, ids).items() if status == "RESOLVED"]
+
+
 def dead_letters(product: Product, tenant: TestTenant) -> dict[str, Any]:
     """The tenant's dead letters, by exception."""
     with unit_of_work(product.system) as transaction:
