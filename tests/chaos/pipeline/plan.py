@@ -28,7 +28,7 @@ _BULK = (5, 40)
 _BULK_SHARE = 0.5
 _TWICE = 0.15
 """How often a source sends a request twice although it was answered."""
-_STRANGE = 0.08
+_STRANGE = 0.25
 """How often a source names an exception of another tenant."""
 
 
