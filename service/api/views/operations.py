@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Response
@@ -22,6 +23,7 @@ blueprint = Blueprint("operations", __name__)
 
 _REACH_SECONDS = 0.5
 _MIGRATIONS = Path(service.__file__).resolve().parent.parent / "migrations"
+_LOOKING = Lock()
 OK = "ok"
 
 
@@ -61,9 +63,16 @@ def _database() -> str:
     return OK if revision == head else f"its schema is at {revision}, this version needs {head}; run the migrations"
 
 
-@cache
 def _head() -> str | None:
-    """The newest migration of this code. Alembic is only imported here: it is half of the process' start."""
+    """The newest migration of this code. Those who ask together wait for one answer: on a busy machine each would
+    otherwise begin anew, and none would come to its end."""
+    with _LOOKING:
+        return _newest_migration()
+
+
+@cache
+def _newest_migration() -> str | None:
+    """Alembic is only imported here: it is half of the process' start."""
     from alembic.script import ScriptDirectory
 
     return ScriptDirectory(str(_MIGRATIONS)).get_current_head()

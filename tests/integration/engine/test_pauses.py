@@ -188,8 +188,13 @@ def test_a_dispatcher_leaves_what_is_paused_and_takes_the_others(
     assert taken(system) == {later.exception_id}
     end(system, pause)
     _ready(application, later, Stage.TRIAGE)
-    pause = throw(system, Scope.STAGE, stage=Stage.TRIAGE, tenant_id=tenant.tenant_id)
+    pause = throw(system, Scope.STAGE, stage=Stage.TRIAGE)
     assert taken(system) == {new.exception_id}
+    end(system, pause)
+    # and so for one tenant
+    newer = accept(application, tenant, taken=False)
+    pause = throw(system, Scope.STAGE, stage=Stage.TRIAGE, tenant_id=tenant.tenant_id)
+    assert taken(system) == {newer.exception_id}
     # and when nothing is, the rest
     end(system, pause)
     assert taken(system) == {later.exception_id}
