@@ -11,7 +11,7 @@ from tasks.policies import retry_policy
 from tasks.stage import StageTask
 
 
-@app.task(bind=True, base=StageTask, name="tasks.intake", queue="intake", **retry_policy(Stage.INTAKE))
+@app.task(bind=True, base=StageTask, shared=False, name="tasks.intake", queue="intake", **retry_policy(Stage.INTAKE))
 def intake(self: StageTask, batch: Mapping[str, Any]) -> None:
     """Normalise a batch of exceptions and hand the survivors on."""
     self.run_stage(Stage.INTAKE, batch)

@@ -29,14 +29,14 @@ AUDIT_SECONDS = 20.0
 """How long one audit may read the topic. It holds a worker process meanwhile."""
 
 
-@app.task(name="tasks.ensure_event_partitions", queue="intake")
+@app.task(shared=False, name="tasks.ensure_event_partitions", queue="intake")
 def ensure_event_partitions() -> int:
     """Make the event log's partitions of the coming months."""
     with _system_engine(load_settings(os.environ)) as engine:
         return reconciliation.ensure_event_partitions(engine, utc_now())
 
 
-@app.task(name="tasks.audit_dead_letters", queue="intake")
+@app.task(shared=False, name="tasks.audit_dead_letters", queue="intake")
 def audit_dead_letters() -> dict[str, Any] | None:
     """Compare the dead-letter topic with the log and the table since the last time, and publish what is missing."""
     settings = load_settings(os.environ)
@@ -56,7 +56,7 @@ def audit_dead_letters() -> dict[str, Any] | None:
     return report.document()
 
 
-@app.task(name="tasks.forget_deliveries", queue="intake")
+@app.task(shared=False, name="tasks.forget_deliveries", queue="intake")
 def forget_deliveries() -> None:
     """Clear the journal of what threads began that are long gone."""
     with _system_engine(load_settings(os.environ)) as engine:

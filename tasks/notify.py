@@ -13,7 +13,7 @@ from tasks.application import app
 log = logging.getLogger(__name__)
 
 
-@app.task(name=TASK, queue=Stage.TOOL.queue)
+@app.task(shared=False, name=TASK, queue=Stage.TOOL.queue)
 def notify(message: Mapping[str, Any]) -> None:
     """Have notifications sent; those that find no room become due again."""
     references = from_message(message)

@@ -11,7 +11,9 @@ from tasks.policies import retry_policy
 from tasks.stage import StageTask
 
 
-@app.task(bind=True, base=StageTask, name="tasks.playbook", queue="playbook", **retry_policy(Stage.PLAYBOOK))
+@app.task(
+    bind=True, base=StageTask, shared=False, name="tasks.playbook", queue="playbook", **retry_policy(Stage.PLAYBOOK)
+)
 def playbook(self: StageTask, batch: Mapping[str, Any]) -> None:
     """Plan for a batch of exceptions and hand the survivors on."""
     self.run_stage(Stage.PLAYBOOK, batch)

@@ -11,7 +11,7 @@ from tasks.policies import retry_policy
 from tasks.stage import StageTask
 
 
-@app.task(bind=True, base=StageTask, name="tasks.tool", queue="tool", **retry_policy(Stage.TOOL))
+@app.task(bind=True, base=StageTask, shared=False, name="tasks.tool", queue="tool", **retry_policy(Stage.TOOL))
 def tool(self: StageTask, batch: Mapping[str, Any]) -> None:
     """Carry out the plans of a batch of exceptions and hand the survivors on."""
     self.run_stage(Stage.TOOL, batch)

@@ -11,7 +11,7 @@ from tasks.policies import retry_policy
 from tasks.stage import StageTask
 
 
-@app.task(bind=True, base=StageTask, name="tasks.triage", queue="triage", **retry_policy(Stage.TRIAGE))
+@app.task(bind=True, base=StageTask, shared=False, name="tasks.triage", queue="triage", **retry_policy(Stage.TRIAGE))
 def triage(self: StageTask, batch: Mapping[str, Any]) -> None:
     """Triage a batch of exceptions and hand the survivors on."""
     self.run_stage(Stage.TRIAGE, batch)
