@@ -1,8 +1,8 @@
 """Clocks of single Python processes, which can be set while they run, told by a file for each process.
 
-Not by libfaketime: under it, a timed wait of librdkafka lasts as long as the step was (ten minutes were measured to
-hang it for as long), and `time.sleep` fails when what counts seconds is to be left alone. A real clock that is set does
-neither.
+Not by libfaketime: under it, a step of ten minutes kept a flush of librdkafka, which was to wait one second, beyond the
+test's limit of two minutes, and `time.sleep` fails when what counts seconds is to be left alone. A real clock that is
+set does neither.
 """
 
 from __future__ import annotations
