@@ -108,9 +108,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk(world: MakeWorld) -> Desk:
+def desk(world_alone: MakeWorld) -> Desk:
     tools = Tools({"1"})
-    return Desk(world([call(1, ONCE, "book")], script=tools), tools)
+    return Desk(world_alone([call(1, ONCE, "book")], script=tools), tools)
 
 
 def test_the_rest_waits_for_the_canary_and_follows_it(desk: Desk) -> None:

@@ -25,7 +25,7 @@ from sqlalchemy import Engine, NullPool, create_engine
 from service.persistence.database import Role, open_engine, sqlalchemy_url
 from service.persistence.sealing import Sealing
 from service.settings import Settings, load_settings
-from tests.integration.model.database import database_apart
+from tests.integration.database_apart import database_apart
 from tests.integration.model.kinds import adjust_domain, adjust_tenant
 from tests.integration.model.machine import TENANTS, Model
 from tests.integration.model.parts import Parts

@@ -21,7 +21,7 @@ def database_apart(settings: Settings) -> Iterator[Settings]:
 
     It does not wait for the disk: what is tested is what was committed, not whether the power may fail.
     """
-    name = f"model_{os.getpid()}_{secrets.token_hex(3)}"
+    name = f"apart_{os.getpid()}_{secrets.token_hex(3)}"
     owner = _renamed(settings.owner_url, name)
     _execute(settings.owner_url, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     try:
