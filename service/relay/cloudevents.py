@@ -23,7 +23,8 @@ broker takes must not stop all that follow."""
 _KNOWN_SINCE_SIGNATURES = ("errorKind", "signature", "tool", "deadLetterId")
 """Members of a dead letter's event that older events lack; their records lack them, too."""
 
-_STAGES = tuple(stage.queue for stage in Stage)
+_STAGES = (*(stage.queue for stage in Stage), "finished")
+"""By the number that a row has: an event may come to an exception that is at rest, too."""
 _MASK = (1 << 62) - 1
 _MIX = 0x9E3779B97F4A7C15
 

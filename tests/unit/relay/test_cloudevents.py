@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain import identifiers
+from service.domain.guard import FINISHED
 from service.relay.cloudevents import (
     LARGEST_DATA_CHARACTERS,
     LoggedEvent,
@@ -80,6 +81,13 @@ def test_the_event_belongs_to_the_exceptions_trace() -> None:
 def test_the_identifier_is_the_domains(exception: UUID, position: int, since: timedelta) -> None:
     derived = event_id(str(exception), position, since // timedelta(microseconds=1))
     assert derived == str(identifiers.event_id(exception, position, EPOCH + since))
+
+
+def test_an_event_of_an_exception_at_rest_has_a_stage_too() -> None:
+    # given an event that comes when the input is finished, such as the reconciler's of work in an unknown lane
+    record = event_record(EVENT._replace(stage=FINISHED, type="Reconciled"))
+    # then it is published like any other: one that cannot be would stop all that follow
+    assert headers_of(record)["ce_stage"] == "finished"
 
 
 def test_what_is_not_known_yet_is_left_out() -> None:
