@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
+from service.api.bodies import Out
 from service.api.paging import Paging, Search, Several
 from service.api.schemas import Event, Moment, Name, PackVersions
 from service.domain.exceptions import Stage, Status
@@ -18,10 +19,6 @@ from service.persistence.dead_letters import DeadLetterFilter
 
 StageName = Literal["intake", "triage", "policy", "playbook", "tool"]
 Signature = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
-
-
-class _Out(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", validate_by_name=True)
 
 
 class DeadLetterCriteria(BaseModel):
@@ -73,7 +70,7 @@ class ClusterParameters(DeadLetterCriteria, Paging):
     sort: Literal["-count", "-lastSeen"] = "-count"
 
 
-class DeadLetterSummary(_Out):
+class DeadLetterSummary(Out):
     """A dead letter as lists show it: one input of one exception that could not be worked."""
 
     dead_letter_id: UUID
@@ -98,14 +95,14 @@ class DeadLetterSummary(_Out):
     blocking: int = Field(description="Later inputs of the exception that wait until this one is settled.")
 
 
-class DeadLetterList(_Out):
+class DeadLetterList(Out):
     """A page of dead letters, the newest first."""
 
     items: list[DeadLetterSummary]
     next_cursor: str | None
 
 
-class Attempt(_Out):
+class Attempt(Out):
     """Something that was tried with the input."""
 
     position: int = Field(description="The event's place in the timeline.")
@@ -121,7 +118,7 @@ class Attempt(_Out):
     reason: str | None
 
 
-class PayloadReference(_Out):
+class PayloadReference(Out):
     """How to read the payload as it came. Who reads it says why, and that is kept on the timeline."""
 
     method: Literal["POST"] = "POST"
@@ -142,7 +139,7 @@ class DeadLetterDetail(DeadLetterSummary):
     payload: PayloadReference
 
 
-class StateCounts(_Out):
+class StateCounts(Out):
     """Dead letters of a cluster by state."""
 
     pending: int
@@ -151,7 +148,7 @@ class StateCounts(_Out):
     discarded: int
 
 
-class ClusterExample(_Out):
+class ClusterExample(Out):
     """The newest dead letter of a cluster."""
 
     dead_letter_id: UUID
@@ -159,21 +156,21 @@ class ClusterExample(_Out):
     message: str
 
 
-class TypeCount(_Out):
+class TypeCount(Out):
     """How many of a cluster's dead letters were of an exception type."""
 
     exception_type: str
     count: int
 
 
-class Trend(_Out):
+class Trend(Out):
     """How many failed in each of the last hours."""
 
     bucket_seconds: int = 3600
     counts: list[int] = Field(description="24 numbers; the last one is the hour that ends now.")
 
 
-class Cluster(_Out):
+class Cluster(Out):
     """Dead letters of one cause."""
 
     signature: str
@@ -191,7 +188,7 @@ class Cluster(_Out):
     trend: Trend
 
 
-class ClusterList(_Out):
+class ClusterList(Out):
     """A page of clusters, sorted as asked."""
 
     items: list[Cluster]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field
 
+from service.api.bodies import In, Out
 from service.api.schemas import Fault, Moment, Name, Note
 from service.domain.packs.reading.documents import PackKind
 from service.engine.backtest import MOST_EXCEPTIONS
@@ -16,21 +16,13 @@ from service.engine.pack_history import LifeState
 Version = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
-class _In(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
-
-
-class _Out(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", validate_by_name=True)
-
-
-class PackPut(_In):
+class PackPut(In):
     """What is said about a version when it is stored."""
 
     comment: Note | None = Field(default=None, description="Why; kept with the version.")
 
 
-class PackTest(_In):
+class PackTest(In):
     """Which version's test suites to run."""
 
     version: Version | None = Field(default=None, description="Default: the newest.")
@@ -47,7 +39,7 @@ class PackBacktest(PackTest):
     differences: int = Field(default=100, ge=0, le=1_000, description="The most differences to answer with.")
 
 
-class PackActivation(_In):
+class PackActivation(In):
     """From when on which version decides."""
 
     version: Version | None = Field(default=None, description="Default: the newest.")
@@ -59,14 +51,14 @@ class PackActivation(_In):
     force: Note | None = Field(default=None, description="Why it is activated although its tests fail.")
 
 
-class PackRollback(_In):
+class PackRollback(In):
     """Back to the version before."""
 
     comment: Note | None = None
     scheduled: bool = Field(default=False, description="Take back what is scheduled instead; nothing else changes.")
 
 
-class TestCounts(_Out):
+class TestCounts(Out):
     """How the suites ended the last time."""
 
     __test__ = False
@@ -75,7 +67,7 @@ class TestCounts(_Out):
     failed: int
 
 
-class PackSummary(_Out):
+class PackSummary(Out):
     """One version of a pack, without its document."""
 
     kind: PackKind
@@ -99,13 +91,13 @@ class PackDetail(PackSummary):
     document: dict[str, Any] = Field(description="As it was given.")
 
 
-class PackList(_Out):
+class PackList(Out):
     """Versions of packs."""
 
     items: list[PackSummary]
 
 
-class PackChecked(_Out):
+class PackChecked(Out):
     """The pack has no faults."""
 
     valid: Literal[True] = True
@@ -122,7 +114,7 @@ class PackStored(PackChecked):
     state: LifeState
 
 
-class Mismatch(_Out):
+class Mismatch(Out):
     """In what a case ended otherwise than expected."""
 
     key: str
@@ -130,7 +122,7 @@ class Mismatch(_Out):
     actual: Any
 
 
-class TestCase(_Out):
+class TestCase(Out):
     """How one case ended."""
 
     __test__ = False
@@ -150,7 +142,7 @@ class PackTestReport(TestCounts):
     cases: list[TestCase]
 
 
-class ToolShown(_Out):
+class ToolShown(Out):
     """A tool that would be called, sensitive values masked."""
 
     model_config = ConfigDict(extra="allow")
@@ -160,7 +152,7 @@ class ToolShown(_Out):
     parameters: dict[str, Any]
 
 
-class DecisionShown(_Out):
+class DecisionShown(Out):
     """One decision; null: not known, it did not get there."""
 
     exception_type: str | None
@@ -171,7 +163,7 @@ class DecisionShown(_Out):
     error: str | None
 
 
-class Difference(_Out):
+class Difference(Out):
     """One exception that would be decided otherwise."""
 
     exception_id: str
@@ -181,7 +173,7 @@ class Difference(_Out):
     after: DecisionShown
 
 
-class Approvals(_Out):
+class Approvals(Out):
     """How often a person is asked."""
 
     before: int
@@ -190,7 +182,7 @@ class Approvals(_Out):
     less: int
 
 
-class PlaybookChange(_Out):
+class PlaybookChange(Out):
     """So many exceptions would get another playbook."""
 
     before: str
@@ -198,7 +190,7 @@ class PlaybookChange(_Out):
     exceptions: int
 
 
-class Failures(_Out):
+class Failures(Out):
     """Exceptions that could not be decided."""
 
     before: int
@@ -208,7 +200,7 @@ class Failures(_Out):
     by_rule: dict[str, int] = Field(description="Of those after: by the place in the pack, else the kind of error.")
 
 
-class PackBacktestReport(_Out):
+class PackBacktestReport(Out):
     """What would change. Sensitive values are masked as both packs say."""
 
     domain_version: int | None
@@ -228,7 +220,7 @@ class PackBacktestReport(_Out):
     next_cursor: str | None = Field(default=None, description="Of the kept report: where the next differences are.")
 
 
-class PackActivated(_Out):
+class PackActivated(Out):
     """What decides now, and what will."""
 
     kind: PackKind
@@ -240,7 +232,7 @@ class PackActivated(_Out):
     scheduled_for: datetime | None
 
 
-class PackRolledBack(_Out):
+class PackRolledBack(Out):
     """What decides now."""
 
     kind: PackKind
@@ -249,7 +241,7 @@ class PackRolledBack(_Out):
     withdrawn: list[int] = Field(description="Versions whose activation was still to come, and is not now.")
 
 
-class HistoryItem(_Out):
+class HistoryItem(Out):
     """One activation, rollback or withdrawal."""
 
     number: int
@@ -265,7 +257,7 @@ class HistoryItem(_Out):
     withdrawn: bool
 
 
-class PackHistory(_Out):
+class PackHistory(Out):
     """Everything that was activated, newest first."""
 
     items: list[HistoryItem]

@@ -6,25 +6,17 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from service.api.bodies import In, Out
 from service.api.schemas import Moment, Name
 from service.domain.pauses import Pause
 
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"\S")]
 
 
-class _In(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
-
-
-class _Out(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", validate_by_name=True)
-
-
-class NewPause(_In):
+class NewPause(In):
     """What of the tenant's own is to stop, and why."""
 
     scope: Literal["tenant", "tool"] = Field(description="Everything of the tenant, or the calls of one tool.")
@@ -39,13 +31,13 @@ class NewPause(_In):
         return self
 
 
-class Resumption(_In):
+class Resumption(In):
     """Why it goes on."""
 
     reason: Reason | None = None
 
 
-class PauseShown(_Out):
+class PauseShown(Out):
     """A kill switch that somebody threw."""
 
     pause_id: UUID
@@ -63,7 +55,7 @@ class PauseShown(_Out):
     resume_reason: str | None
 
 
-class PauseList(_Out):
+class PauseList(Out):
     """Pauses, the newest first."""
 
     items: list[PauseShown]

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from service.api.bodies import In, Out
 from service.api.dead_letter_schemas import DeadLetterCriteria, StageName
 from service.domain.exceptions import PackChoice, Stage, Status
 from service.domain.operations import Action, OperationState
@@ -34,15 +34,7 @@ def _listed(value: object) -> object:
 _OneOrMore = BeforeValidator(_listed)
 
 
-class _In(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
-
-
-class _Out(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", validate_by_name=True)
-
-
-class Decided(_In):
+class Decided(In):
     """Why something is done."""
 
     reason: Reason = Field(description="Kept as it is written, on the timeline or in the operation's history.")
@@ -65,7 +57,7 @@ class RedriveWish(Decided):
         return Wish(None if self.from_stage is None else Stage[self.from_stage.upper()], self.packs)
 
 
-class BulkFilter(_In):
+class BulkFilter(In):
     """Which of the pending dead letters. All that is given has to hold; nothing at all has to be said with `all`."""
 
     all: bool = Field(default=False, description="Every pending dead letter of the tenant.")
@@ -97,7 +89,7 @@ class BulkFilter(_In):
         return DeadLetterCriteria.model_validate(self.criteria()).as_filter(tuple(self.ids))
 
 
-class _Bulk(_In):
+class _Bulk(In):
     """What every operation on many is asked for with."""
 
     filter: BulkFilter
@@ -126,7 +118,7 @@ class BulkDiscard(_Bulk, Decided):
     """Discard many."""
 
 
-class Redriven(_Out):
+class Redriven(Out):
     """A dead letter that is being worked again."""
 
     dead_letter_id: UUID
@@ -138,7 +130,7 @@ class Redriven(_Out):
     changed: bool = Field(description="This call did it; false: it was so already.")
 
 
-class Discarded(_Out):
+class Discarded(Out):
     """A dead letter whose input will not be worked."""
 
     dead_letter_id: UUID
@@ -149,7 +141,7 @@ class Discarded(_Out):
     changed: bool = Field(description="This call did it; false: it was so already.")
 
 
-class Planned(_Out):
+class Planned(Out):
     """What would be done about one dead letter."""
 
     dead_letter_id: UUID
@@ -163,7 +155,7 @@ class Planned(_Out):
     unknown_effects: int = Field(description="Calls that wait for a person to say what became of them.")
 
 
-class PlannedCluster(_Out):
+class PlannedCluster(Out):
     """How many of one cause."""
 
     signature: str
@@ -171,7 +163,7 @@ class PlannedCluster(_Out):
     count: int
 
 
-class PlannedStage(_Out):
+class PlannedStage(Out):
     """How many that failed at a stage would go on where."""
 
     failed_at: str
@@ -179,14 +171,14 @@ class PlannedStage(_Out):
     count: int
 
 
-class LeftOut(_Out):
+class LeftOut(Out):
     """How many would be, or were, left out for one reason."""
 
     reason: str
     count: int
 
 
-class DryRun(_Out):
+class DryRun(Out):
     """What an operation would do. Nothing was changed."""
 
     action: Action
@@ -202,7 +194,7 @@ class DryRun(_Out):
     examples: list[Planned] = Field(description="The first 10, the oldest first.")
 
 
-class Progress(_Out):
+class Progress(Out):
     """How far an operation is."""
 
     total: int
@@ -215,7 +207,7 @@ class Progress(_Out):
     seconds_left: float | None = Field(description="About how long until the last one is sent; null: nobody can tell.")
 
 
-class HistoryEntry(_Out):
+class HistoryEntry(Out):
     """Something that was done about an operation."""
 
     at: datetime
@@ -224,7 +216,7 @@ class HistoryEntry(_Out):
     reason: str | None = None
 
 
-class OutcomeCount(_Out):
+class OutcomeCount(Out):
     """How many came to the same end."""
 
     state: Literal["succeeded", "failed", "skipped"]
@@ -232,7 +224,7 @@ class OutcomeCount(_Out):
     count: int
 
 
-class ItemExample(_Out):
+class ItemExample(Out):
     """A dead letter of an operation."""
 
     dead_letter_id: UUID
@@ -240,7 +232,7 @@ class ItemExample(_Out):
     outcome: str | None
 
 
-class Operation(_Out):
+class Operation(Out):
     """An operation on many dead letters, worked in the background."""
 
     operation_id: UUID
@@ -270,7 +262,7 @@ class OperationDetail(Operation):
     skipped: list[ItemExample] = Field(description="The first 10 that were left out.")
 
 
-class OperationList(_Out):
+class OperationList(Out):
     """A page of operations, the newest first."""
 
     items: list[Operation]

@@ -10,17 +10,15 @@ from pydantic import (
     AfterValidator,
     AliasChoices,
     AwareDatetime,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StringConstraints,
     ValidationInfo,
     field_validator,
 )
-from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from service.api.bodies import In, Out
 from service.api.retry_schemas import NextRetry
 from service.domain.exceptions import InputType, Severity, Status
 from service.domain.packs.playbooks import SIGNAL_NAME
@@ -53,15 +51,7 @@ Moment = Annotated[
 """A point in time with its offset from UTC."""
 
 
-class _In(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
-
-
-class _Out(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", validate_by_name=True)
-
-
-class NewException(_In):
+class NewException(In):
     """An exception as a business system reports it."""
 
     source_system: Name = Field(description="The system that reports it.")
@@ -76,7 +66,7 @@ class NewException(_In):
     tenant_id: str | None = Field(default=None, description="If given, it must be the API key's tenant.")
 
 
-class Batch(_In):
+class Batch(In):
     """Up to 1,000 exceptions; each stands alone."""
 
     items: list[NewException] = Field(max_length=LARGEST_BATCH)
@@ -86,7 +76,7 @@ _RESERVED = frozenset(InputType) - {InputType.UPDATED, InputType.COMMENT}
 """Types of inputs that come in other ways: as names of signals they would be mistaken for them."""
 
 
-class NewEvent(_In):
+class NewEvent(In):
     """Something more about an exception."""
 
     type: str = Field(
@@ -115,14 +105,14 @@ class NewEvent(_In):
         return data
 
 
-class Decision(_In):
+class Decision(In):
     """What a person adds to a decision."""
 
     comment: Note | None = None
     reason: Note | None = None
 
 
-class ApprovalDecision(_In):
+class ApprovalDecision(In):
     """Why a person approves or rejects, and what."""
 
     comment: Note = Field(
@@ -142,7 +132,7 @@ class StepCompletion(Decision):
     answer: Any = Field(default=None, description="Checked against the step's form; later steps may read it.")
 
 
-class EffectResolution(_In):
+class EffectResolution(In):
     """What a person found out about a call whose answer nobody knows."""
 
     verdict: Literal["done", "not_done", "resend"] = Field(
@@ -153,20 +143,20 @@ class EffectResolution(_In):
     output: Any = Field(default=None, description="With `done`: the tool's answer, for steps that read it.")
 
 
-class PayloadReading(_In):
+class PayloadReading(In):
     """Why somebody has to see the unredacted payload."""
 
     reason: Note = Field(description="Kept on the timeline, with sensitive values of the payload masked.")
 
 
-class UnredactedPayload(_Out):
+class UnredactedPayload(Out):
     """The payload as it came. That it was read is on the timeline."""
 
     exception_id: UUID
     raw_payload: dict[str, Any]
 
 
-class Accepted(_Out):
+class Accepted(Out):
     """It is kept, and will be worked."""
 
     exception_id: UUID
@@ -181,7 +171,7 @@ class ApprovalAccepted(Accepted):
     approvals_needed: int
 
 
-class Fault(_Out):
+class Fault(Out):
     """One thing that is wrong, and where."""
 
     path: str = Field(description="Like `items[3].rawPayload.amount`; empty for the body itself.")
@@ -189,7 +179,7 @@ class Fault(_Out):
     line: int | None = Field(default=None, description="Of a pack: the line of the text that was sent, from 1.")
 
 
-class Problem(_Out):
+class Problem(Out):
     """RFC 9457 problem details."""
 
     type: str
@@ -201,7 +191,7 @@ class Problem(_Out):
     request_id: str | None = None
 
 
-class BatchItem(_Out):
+class BatchItem(Out):
     """What became of one item: one of the two."""
 
     index: int
@@ -209,7 +199,7 @@ class BatchItem(_Out):
     problem: Problem | None = None
 
 
-class BatchAnswer(_Out):
+class BatchAnswer(Out):
     """What became of a batch."""
 
     accepted: int
@@ -217,14 +207,14 @@ class BatchAnswer(_Out):
     items: list[BatchItem]
 
 
-class PackVersions(_Out):
+class PackVersions(Out):
     """The pack versions something was decided with."""
 
     domain: int | None
     tenant: int | None
 
 
-class BlockedBy(_Out):
+class BlockedBy(Out):
     """The dead letter that inputs wait behind, in order, until it is redriven or discarded."""
 
     dead_letter_id: UUID
@@ -233,7 +223,7 @@ class BlockedBy(_Out):
     waiting: int = Field(description="How many later inputs of the exception wait.")
 
 
-class ExceptionSummary(_Out):
+class ExceptionSummary(Out):
     """An exception as lists show it."""
 
     exception_id: UUID
@@ -260,7 +250,7 @@ class ExceptionSummary(_Out):
     blocked_by: BlockedBy | None = Field(description="Null unless later inputs wait behind a dead letter.")
 
 
-class PlanStep(_Out):
+class PlanStep(Out):
     """One step of the plan."""
 
     order: int
@@ -277,7 +267,7 @@ class PlanStep(_Out):
     output: Any = Field(description="What its tool or a person answered, redacted; of a long answer the beginning.")
 
 
-class Plan(_Out):
+class Plan(Out):
     """The plan in force, or the one that waits for approval."""
 
     plan_id: UUID
@@ -287,14 +277,14 @@ class Plan(_Out):
     steps: list[PlanStep]
 
 
-class ApprovalGiven(_Out):
+class ApprovalGiven(Out):
     """One person's approval."""
 
     by: str
     at: datetime
 
 
-class Approval(_Out):
+class Approval(Out):
     """The last time a person was asked."""
 
     state: str = Field(description="pending, approved, rejected, superseded, voided or expired.")
@@ -310,7 +300,7 @@ class Approval(_Out):
     decided_by: str | None
 
 
-class Waiting(_Out):
+class Waiting(Out):
     """Something that an exception at rest waits for."""
 
     kind: Literal["approval", "manual", "time", "signal", "effect"]
@@ -322,7 +312,7 @@ class Waiting(_Out):
     form: dict[str, Any] | None = Field(default=None, description="JSON Schema of the `answer` it takes.")
 
 
-class UnknownEffect(_Out):
+class UnknownEffect(Out):
     """A call that went out and whose answer nobody knows: the evidence for a person to decide on."""
 
     idempotency_key: UUID
@@ -334,7 +324,7 @@ class UnknownEffect(_Out):
     error: str | None
 
 
-class DeadLetter(_Out):
+class DeadLetter(Out):
     """The last time it could not be worked. More of it: GET /dlq/{deadLetterId}."""
 
     dead_letter_id: UUID
@@ -351,7 +341,7 @@ class DeadLetter(_Out):
     dead_lettered_at: datetime
 
 
-class Notification(_Out):
+class Notification(Out):
     """What a notification policy told somebody of an event, or is about to."""
 
     on: str = Field(description="The event.")
@@ -385,7 +375,7 @@ class ExceptionDetail(ExceptionSummary):
     notifications: list[Notification] = Field(description="By notification policies, the newest first; at most 100.")
 
 
-class Event(_Out):
+class Event(Out):
     """Something that happened to an exception."""
 
     event_id: UUID
@@ -405,21 +395,21 @@ class Event(_Out):
     )
 
 
-class ExceptionList(_Out):
+class ExceptionList(Out):
     """A page of exceptions."""
 
     items: list[ExceptionSummary]
     next_cursor: str | None
 
 
-class EventList(_Out):
+class EventList(Out):
     """A page of a timeline, oldest first."""
 
     items: list[Event]
     next_cursor: str | None
 
 
-class Ledger(_Out):
+class Ledger(Out):
     """The tenant's books: accepted is the sum of the rest."""
 
     accepted: int
@@ -433,7 +423,7 @@ class Ledger(_Out):
     balanced: bool
 
 
-class Readiness(_Out):
+class Readiness(Out):
     """What a process needs, and what it can do without for a while."""
 
     status: Literal["ready", "degraded"]
