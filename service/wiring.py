@@ -39,6 +39,7 @@ from service.engine.tool_stage import Patience, ToolStageRunner
 from service.errors import ConfigurationError
 from service.keyring import build_sealing
 from service.persistence.database import Role, connect_listener, open_engine
+from service.persistence.deliveries import DeliveryJournal
 from service.persistence.outages import OutageBreaker
 from service.persistence.packs import StoredPacks
 from service.secrets import Secrets, build_secrets, mask_log_records
@@ -54,6 +55,8 @@ from service.tools.masking import MaskingToolClient
 from service.tools.plugins import Plugins
 from service.tools.sql import SqlReads
 
+WORKER_SESSIONS = "sentinai worker"
+"""How the names of a worker process's connections begin, in PostgreSQL's list of sessions."""
 RECONCILE_EVERY_SECONDS = 5.0
 LEDGER_EVERY_SECONDS = 60.0
 
@@ -77,7 +80,11 @@ def build_pipeline(settings: Settings, retry: OnRetries = leave_to_the_reconcile
     mask_log_records(secrets.known)
     sealing = build_sealing(settings, secrets)
     breaker = OutageBreaker()
-    engine = open_engine(settings.database_url, Role.APPLICATION, pool_size=2, sealing=sealing, breaker=breaker)
+    name = f"{WORKER_SESSIONS} {new_id().hex}"
+    engine = open_engine(
+        settings.database_url, Role.APPLICATION, pool_size=2, sealing=sealing, breaker=breaker, session_name=name
+    )
+    journal = DeliveryJournal(engine, name)
     packs = PackSource(StoredPacks(), _compiler(settings.pack_variables))
     slots = CallSlots(_call_limits(settings))
     http = HttpToolClient(slots, egress_guard(settings), secrets, tool_kinds(settings, secrets))
@@ -91,8 +98,9 @@ def build_pipeline(settings: Settings, retry: OnRetries = leave_to_the_reconcile
         client,
         utc_now,
         admission,
-        Patience(settings.tool_patience_seconds, settings.landing_seconds),
+        Patience(settings.tool_patience_seconds, settings.landing_seconds, settings.stage_time_limit_seconds),
         retry,
+        lambda exceptions: journal.landing(exceptions, utc_now()),
     )
 
     # With connections and packs of its own: it works beside the stages and is never in their way.
@@ -116,7 +124,7 @@ def build_pipeline(settings: Settings, retry: OnRetries = leave_to_the_reconcile
         deciding=deciding,
         tools=tools,
         notifier=notifier,
-        isolation=Isolation(engine, deciding.give_up, utc_now, random.random),
+        isolation=Isolation(engine, journal, deciding.give_up, utc_now, random.random),
         clock=utc_now,
         close=close,
         paused=PausedWork(engine, pauses, utc_now),

@@ -27,7 +27,8 @@ def begun(pipeline: Pipeline, stage: Stage, batch: Batch, request: Context) -> D
         return Death(seen["how"], seen["own"], where, max(1, len(earlier)), began_at)
     if earlier:
         last = earlier[-1]
-        return Death(SILENT, False, f"{last.worker}, process {last.process}", len(earlier))
+        began_at = last.began_at if last.gone else None
+        return Death(SILENT, False, f"{last.worker}, process {last.process}", len(earlier), began_at)
     return None
 
 

@@ -52,6 +52,8 @@ class Course:
     failure: PermanentError | None = None
     failed_step: PlanStep | None = None
     """Whose call the failure is about; None: it is not about one."""
+    alone: bool = True
+    """Whether its delivery has no other exception."""
     lock: Lock = field(default_factory=Lock)
 
     def outstanding(self) -> frozenset[str]:
@@ -108,6 +110,8 @@ class Flight:
     """Complete: with everything put in that was only known now."""
     key: str
     attempt: int
+    unanswered: bool = False
+    """It went out before, and the process that made it was gone before an answer came."""
 
     @property
     def reference(self) -> Reference:

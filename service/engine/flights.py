@@ -8,7 +8,6 @@ final counts most, then a call to be repeated, then what the plan says. Nothing 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -26,26 +25,18 @@ from service.engine import repeats
 from service.engine.batch import Reference
 from service.engine.course import Course, Draft, Flight
 from service.engine.effect_ledger import Permission, judge_effect, lease_until
-from service.engine.failures import (
-    Failure,
-    PlanStalledError,
-    StageFaultError,
-    ToolRefusedError,
-    of_call,
-)
+from service.engine.failures import Failure, PlanStalledError, ToolRefusedError, of_call
+from service.engine.faults import faults_of
 from service.engine.holds import Hold
 from service.engine.outputs import stored
-from service.engine.results import EarlyError, Retry
+from service.engine.results import EarlyError, RepeatedAloneError, Retry
 from service.errors import PermanentError, TransientError, kind_of
 from service.persistence.stages import Effect, LoadedException
 from service.tools.admission import Gate
 from service.tools.calls import Answer, PreparedCall, ToolResult
 
-log = logging.getLogger(__name__)
-
 CALLS_AT_ONCE = 20
 """The most calls of one exception that are out together; the others of its groups follow as these come back."""
-
 
 NOT_SENT_WAIT_SECONDS = 1.0
 """The least that a call waits which found its tool's limit reached on its way out."""
@@ -66,13 +57,20 @@ class Turn:
     """Exceptions whose plan goes on after a call was given up, in a delivery of their own."""
 
     def begin(
-        self, reference: Reference, loaded: LoadedException, packs: PackSet, effects: Mapping[str, Effect]
+        self,
+        reference: Reference,
+        loaded: LoadedException,
+        packs: PackSet,
+        effects: Mapping[str, Effect],
+        *,
+        alone: bool = True,
     ) -> None:
         """Take an exception from where its plan is to its next calls, a person, or the end."""
         draft = self._opened(reference, loaded, packs, effects)
         if draft is not None:
             course = draft.course
-            with _faults_of(course):
+            course.alone = alone
+            with faults_of(course):
                 self._go_on(draft, self._advanced(course))
             self._close(draft)
 
@@ -81,10 +79,10 @@ class Turn:
         draft = Draft(course, course.reference.attempt)
         for flight, result in landed:
             course.under_way.discard(flight.step.path)
-            with _faults_of(course):
+            with faults_of(course):
                 self._answered(draft, flight, result)
         if course.queue:
-            with _faults_of(course):
+            with faults_of(course):
                 self._call_due(draft)
         self._close(draft)
 
@@ -193,7 +191,7 @@ class Turn:
         course, path = draft.course, flight.step.path
         draft.in_ledger.add(path)
         reached = None
-        with _faults_of(course):
+        with faults_of(course):
             answer, outstanding = CallResult("ok", result.output), course.outstanding()
             reached = after_call(
                 course.record, course.packs, course.plan_id, flight.step, answer, self.now, outstanding
@@ -249,7 +247,13 @@ class Turn:
         effect = course.effects.get(key)
         judgement = judge_effect(effect, step.tool_call, self.now)
         if judgement.permission is Permission.SEND:
-            self._send(draft, step, key, judgement.attempt)
+            unanswered = effect is not None and effect.state == "sent"
+            if unanswered and not course.alone:
+                # What ended its process may have been this call: it shall not take others with it once more.
+                course.parked.add(step.path)
+                course.recall(Retry(course.reference, RepeatedAloneError(course.reference), due_in_seconds=0.0))
+            else:
+                self._send(draft, step, key, judgement.attempt, unanswered=unanswered)
             return
         assert effect is not None
         if judgement.permission is Permission.HELD:
@@ -269,7 +273,7 @@ class Turn:
                 draft.add("settles", lost)
             self._unknown(draft, step, cause)
 
-    def _send(self, draft: Draft, step: PlanStep, key: str, attempt: int) -> None:
+    def _send(self, draft: Draft, step: PlanStep, key: str, attempt: int, *, unanswered: bool) -> None:
         course = draft.course
         try:
             call = resolved_call(step, course.record, course.packs)
@@ -282,31 +286,6 @@ class Turn:
             course.put_aside(step.path, hold)
             return
         course.under_way.add(step.path)
-        draft.flights.append(Flight(course, step, call, key, attempt))
+        draft.flights.append(Flight(course, step, call, key, attempt, unanswered))
         sent = {"key": key, "plan_id": course.plan_id, "step": step.path, "tool": call.tool, "attempt": attempt}
         draft.add("sends", sent | {"lease_until": lease_until(call, self.now)})
-
-
-class _faults_of:
-    """What fails about one exception is its own failure; even a fault of ours must not hold up its batch."""
-
-    __slots__ = ("_course",)
-
-    def __init__(self, course: Course) -> None:
-        self._course = course
-
-    def __enter__(self) -> None:
-        """Nothing has failed yet."""
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
-        """Note a failure; whether it ends here."""
-        if error is None:
-            return False
-        if isinstance(error, TransientError | MemoryError) or not isinstance(error, Exception):
-            return False
-        course = self._course
-        if not isinstance(error, PermanentError):
-            log.error("the tool stage failed on exception %s", course.reference.exception_id, exc_info=error)
-            error = StageFaultError(error)
-        course.fail(error)
-        return True

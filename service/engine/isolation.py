@@ -84,10 +84,15 @@ class Isolation:
     """
 
     def __init__(
-        self, engine: Engine, give_up: GiveUp, clock: Callable[[], datetime], jitter: Callable[[], float]
+        self,
+        engine: Engine,
+        journal: DeliveryJournal,
+        give_up: GiveUp,
+        clock: Callable[[], datetime],
+        jitter: Callable[[], float],
     ) -> None:
         """`give_up` dead-letters and tells whom policies name; `jitter` gives 0 to 1."""
-        self.journal = DeliveryJournal(engine)
+        self.journal = journal
         self._engine = engine
         self._give_up = give_up
         self._clock = clock

@@ -1,7 +1,7 @@
 """Calls that outlive their task: received and written down by a thread of the worker process, beside its tasks.
 
 A batch hands over what is still under way after a short patience, so that it holds up nothing else. What is
-handed over is `sent` with its lease: if the process dies, the effect ledger and the reconciler resolve it.
+handed over is `sent` with its lease, and noted with the process: if that dies, the reconciler finds it.
 Calls of tools that were slow lately go to it at once.
 """
 
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from queue import Empty
-from threading import Condition, Thread
+from threading import Condition, Lock, Thread
 from typing import TypeVar
+from uuid import UUID
 
 from service.engine.course import Flight
 from service.engine.departures import Arrivals, Departure, Mailbox
@@ -35,7 +37,13 @@ AT_ONCE = 200
 
 Land = Callable[[Arrivals], Applied]
 OnRetries = Callable[[Sequence[Retry]], None]
+Note = Callable[[Collection[UUID]], None]
+"""Writes down, over what it wrote before, which exceptions' calls this process waits for beside its deliveries."""
 _T = TypeVar("_T")
+
+
+def note_nothing(_exceptions: Collection[UUID]) -> None:
+    """For a process that nobody needs to find out about."""
 
 
 class Landing:
@@ -46,48 +54,63 @@ class Landing:
         land: Land,
         depart: Callable[[Sequence[Flight], Mailbox], Departure],
         retry: OnRetries,
+        note: Note = note_nothing,
     ) -> None:
         """`land` writes answers down, `depart` makes the calls that follow, `retry` gets what failed for now."""
         self._land = land
         self._depart = depart
         self._retry = retry
+        self._note = note
         self._mailbox = Mailbox()
-        self._under_way = 0
+        self._under_way: Counter[UUID] = Counter()
         self._changed = Condition()
+        self._noting = Lock()
         self._thread: Thread | None = None
 
     def adopt(self, departure: Departure) -> list[Flight]:
         """Take over the calls whose results have not been delivered yet; those that are."""
         with self._changed:
             flights = departure.redirect(self._mailbox)
-            self._expect(len(flights))
+            self._expect(flights)
+        self._write_down()
         return flights
 
     def take(self, arrivals: Arrivals) -> None:
         """Take over answers that could not be written down."""
         if arrivals:
             with self._changed:
-                self._expect(len(arrivals))
+                self._expect([flight for flight, _ in arrivals])
             self._mailbox.put(arrivals)
 
     def leave(self, flights: Sequence[Flight]) -> None:
         """Make calls without anybody waiting for them."""
         if flights:
             with self._changed:
-                self._expect(len(flights))
+                self._expect(flights)
+            # Before they leave: one of them may be what ends this process.
+            self._write_down()
             self._depart(flights, self._mailbox)
 
     def close(self, seconds: float) -> int:
         """Wait until everything has landed, at most so long; how many calls are left to the ledger."""
         with self._changed:
-            self._changed.wait_for(lambda: self._under_way == 0, seconds)
-            return self._under_way
+            self._changed.wait_for(lambda: not self._under_way, seconds)
+            return self._under_way.total()
 
-    def _expect(self, calls: int) -> None:
-        self._under_way += calls
-        if calls and self._thread is None:
+    def _expect(self, flights: Sequence[Flight]) -> None:
+        self._under_way.update(flight.reference.exception_id for flight in flights)
+        if flights and self._thread is None:
             self._thread = Thread(target=self._work, name="landing", daemon=True)
             self._thread.start()
+
+    def _write_down(self) -> None:
+        with self._noting:
+            with self._changed:
+                exceptions = list(self._under_way)
+            try:
+                self._note(exceptions)
+            except InfrastructureUnavailableError as error:
+                log.debug("what the landing waits for was not written down; its leases end by themselves: %s", error)
 
     def _work(self) -> None:
         while True:
@@ -101,7 +124,7 @@ class Landing:
                 log.exception("landing failed; the reconciler picks its exceptions up")
             finally:
                 with self._changed:
-                    self._under_way -= len(arrivals)
+                    self._under_way -= Counter(flight.reference.exception_id for flight, _ in arrivals)
                     self._changed.notify_all()
 
     def _until_it_works(self, action: Callable[[], _T]) -> _T | None:

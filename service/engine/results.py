@@ -23,6 +23,10 @@ class PlanGoesOnError(EarlyError):
     """A call was given up and the plan says what follows: not a failed attempt, only another delivery."""
 
 
+class RepeatedAloneError(EarlyError):
+    """A call went out and its process was gone before an answer came: it is repeated in a delivery of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """One exception that failed for now. It does not come back before `due_in_seconds`."""

@@ -16,10 +16,11 @@ from queue import Empty
 
 from sqlalchemy import Engine
 
+from service.domain.packs.tools import ToolKind
 from service.engine.batch import Batch, Reference
 from service.engine.course import Flight
 from service.engine.departures import Arrivals, Departure, Mailbox, depart, prepared
-from service.engine.landing import Landing, OnRetries
+from service.engine.landing import Landing, Note, OnRetries, note_nothing
 from service.engine.packs import PackSource
 from service.engine.results import Retry, StageResult
 from service.engine.runner import Clock
@@ -42,6 +43,10 @@ LONGEST_WAIT = 4
 keep its lane for long either."""
 
 
+IN_PROCESS = frozenset({ToolKind.PYTHON})
+"""Kinds of tools whose code runs in the worker's process, and may end it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long the tool stage waits for calls."""
@@ -50,6 +55,17 @@ class Patience:
     """A batch, for calls that have left; then it leaves them to the landing."""
     end_seconds: float
     """An ending process, for its landing."""
+    longest_seconds: float = 15.0
+    """A delivery, at most, for a call that may take its process down."""
+
+    def after_silence(self, attempt: int) -> float:
+        """How long a delivery waits for a call that had no answer before: longer each time.
+
+        A process that ends while a delivery waits is blamed on its exception, and one that ends later on nobody. So
+        what crashes late is found out too, and what only hangs is not waited for long at once.
+        """
+        waited = self.batch_seconds * LONGEST_WAIT * 2.0 ** min(attempt - 2, 10)
+        return max(self.batch_seconds, min(waited, self.longest_seconds))
 
 
 class ToolStageRunner:
@@ -68,18 +84,19 @@ class ToolStageRunner:
         admission: Admission,
         patience: Patience,
         retry: OnRetries,
+        note: Note = note_nothing,
     ) -> None:
-        """`retry` gets the attempts that failed after their batch was gone."""
+        """`retry` gets the attempts that failed after their batch was gone; `note` what the landing waits for."""
         self._engine = engine
         self._client = client
         self._admission = admission
         self._turns = Turns(engine, packs, clock, admission)
         self._patience = patience
-        self.landing = Landing(self.land, self.depart, retry)
+        self.landing = Landing(self.land, self.depart, retry, note)
 
     def run(self, batch: Batch) -> StageResult:
         """Work every exception of the batch that is due at the tool stage."""
-        retries = _Run(self, batch, self._patience.batch_seconds, time.monotonic).carry_out()
+        retries = _Run(self, batch, self._patience, time.monotonic).carry_out()
         if batch.lane is not None and batch.batch_id is not None:
             with unit_of_work(self._engine) as transaction:
                 StageRepository(transaction).batch_done(batch.lane, batch.batch_id)
@@ -97,9 +114,9 @@ class ToolStageRunner:
         """Note that a batch waited for these calls in vain."""
         self._admission.outlived(prepared(flight) for flight in flights)
 
-    def start(self, batch: Batch) -> Applied:
+    def start(self, batch: Batch, *, alone: bool) -> Applied:
         """Take each plan to its first calls, and commit which are about to go out."""
-        return self._turns.start(batch)
+        return self._turns.start(batch, alone=alone)
 
     def depart(self, flights: Sequence[Flight], mailbox: Mailbox) -> Departure:
         """Make calls that were written down; their results arrive in the mailbox."""
@@ -122,10 +139,13 @@ class _Run:
     Patience ends when no answer came for a while, or when the calls take too long altogether.
     """
 
-    def __init__(self, stage: ToolStageRunner, batch: Batch, patience: float, clock: Callable[[], float]) -> None:
+    def __init__(self, stage: ToolStageRunner, batch: Batch, patience: Patience, clock: Callable[[], float]) -> None:
         self._stage = stage
         self._batch = batch
-        self._patience = patience
+        self._alone = len(batch.references) == 1
+        self._after_silence = patience.after_silence
+        self._quiet_seconds = patience.batch_seconds
+        self._longest_seconds = LONGEST_WAIT * patience.batch_seconds
         self._clock = clock
         self._waiting = deque(batch.references)
         self._mailbox = Mailbox()
@@ -150,7 +170,7 @@ class _Run:
     def _start(self) -> None:
         count = min(SLICE - self._under_way, len(self._waiting))
         references = [self._waiting.popleft() for _ in range(count)]
-        started = self._stage.start(self._batch.of(references))
+        started = self._stage.start(self._batch.of(references), alone=self._alone)
         self._retries += started.retries
         self._started_at = self._heard_at = self._clock()
         self._leave(started.flights)
@@ -160,7 +180,12 @@ class _Run:
         slow: list[Flight] = []
         quick: list[Flight] = []
         for flight in flights:
-            (slow if self._stage.is_slow(flight) else quick).append(flight)
+            if flight.unanswered and flight.call.kind in IN_PROCESS:
+                self._quiet_seconds = max(self._quiet_seconds, self._after_silence(flight.attempt))
+                self._longest_seconds = max(self._longest_seconds, self._quiet_seconds)
+                quick.append(flight)
+            else:
+                (slow if self._stage.is_slow(flight) else quick).append(flight)
         self._stage.landing.leave(slow)
         if quick:
             self._departures.append(self._stage.depart(quick, self._mailbox))
@@ -184,7 +209,7 @@ class _Run:
         self._leave(landed.flights)
 
     def _patience_ends(self) -> float:
-        return min(self._heard_at + self._patience, self._started_at + LONGEST_WAIT * self._patience)
+        return min(self._heard_at + self._quiet_seconds, self._started_at + self._longest_seconds)
 
     def _hand_over(self) -> None:
         """Leave what is under way to the landing. What was delivered before stays in the mailbox."""

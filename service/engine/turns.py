@@ -57,14 +57,17 @@ class Turns:
         self._clock = clock
         self._admission = admission
 
-    def start(self, batch: Batch) -> Applied:
-        """Take each plan that is due to its first calls, and commit which are about to go out."""
+    def start(self, batch: Batch, *, alone: bool = True) -> Applied:
+        """Take each plan that is due to its first calls, and commit which are about to go out.
+
+        `alone`: no other exception is in the delivery. Only then calls go out again of which no answer came.
+        """
         turn = Turn(self._clock(), self._admission.gate())
         with unit_of_work(self._engine, batch.tenants()) as transaction:
             subjects: dict[UUID, tuple[ExceptionRecord, PackSet]] = {}
             for reference, loaded, packs, effects in self._due(transaction, batch, turn):
                 subjects[reference.exception_id] = loaded.record, packs
-                turn.begin(reference, loaded, packs, effects)
+                turn.begin(reference, loaded, packs, effects, alone=alone)
             return self._apply(transaction, turn, subjects)
 
     def land(self, landed: Sequence[tuple[Flight, ToolResult]]) -> Applied:

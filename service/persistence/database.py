@@ -67,18 +67,19 @@ def open_engine(
     tested: bool = False,
     sealing: Sealing | None = None,
     breaker: OutageBreaker | None = None,
+    session_name: str = "",
 ) -> Engine:
     """A pool of connections that act as `role`. Opens nothing yet.
 
     `pool_size` connections stay open; as many more may be opened under load. `tested` connections are asked before
     each use whether they still live, for those who would have to tell a person of one that died while it was idle.
     `sealing` is for those who read or write payloads; without it they cannot. `breaker` keeps those who would only try
-    again from asking a server that is away.
+    again from asking a server that is away. `session_name` is what the server's list of sessions calls them.
     """
     options = {"sealing": sealing, "breaker": breaker}
     return create_engine(
         sqlalchemy_url(url),
-        connect_args={"options": f"-c role={role} -c timezone=UTC", **_LIVENESS},
+        connect_args={"options": f"-c role={role} -c timezone=UTC", "application_name": session_name, **_LIVENESS},
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=CONNECT_TIMEOUT_SECONDS,

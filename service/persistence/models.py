@@ -29,7 +29,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import UserDefinedType
 
 metadata = MetaData()
@@ -256,9 +256,21 @@ deliveries = Table(
     Column("worker", Text, nullable=False),
     Column("process", Integer, nullable=False),
     Column("began_at", TIME, nullable=False),
+    # What the process's connections are called in pg_stat_activity.
+    Column("session", Text, nullable=False, server_default=text("''")),
     prefixes=["UNLOGGED"],
 )
 """What each worker thread works: `service.persistence.deliveries`."""
+
+landings = Table(
+    "landings",
+    metadata,
+    Column("session", Text, primary_key=True),
+    Column("exceptions", ARRAY(Uuid), nullable=False),
+    Column("written_at", TIME, nullable=False),
+    prefixes=["UNLOGGED"],
+)
+"""What each worker process waits for beside its deliveries."""
 
 lanes = Table(
     "lanes",

@@ -55,6 +55,7 @@ class Reconciliation:
 
     def make_ready(self) -> Mapping[str, int]:
         """Put back what has to move; how much, by kind."""
+        self._transaction.run(sql.ORPHANS, self._parameters)
         done: Counter[str] = Counter()
         for statement in (sql.RELANE, sql.MAKE_READY, sql.OPEN_GATES, sql.REMIND):
             done.update(row.kind for row in self._transaction.rows(statement, self._parameters))

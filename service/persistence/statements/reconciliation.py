@@ -7,6 +7,8 @@ looked at; an index on the time of the last move would cost every stage its HOT 
 
 from __future__ import annotations
 
+from service.persistence.statements.isolation import gone
+
 _PAUSED = """paused AS MATERIALIZED (
     SELECT scope, tenant_id, stage FROM pauses
      WHERE resumed_at IS NULL AND (until IS NULL OR until > now()) AND scope IN ('tenant', 'stage')
@@ -74,6 +76,34 @@ ON CONFLICT (exception_id) DO UPDATE
    SET sequence = excluded.sequence, stage = excluded.stage, moved_at = excluded.moved_at, since = excluded.since,
        repeats = 0, repeated_at = NULL
  WHERE (s.sequence, s.stage, s.moved_at) <> (excluded.sequence, excluded.stage, excluded.moved_at)
+"""  # noqa: S608 - made of this module's constants
+
+ORPHANS = f"""
+-- Calls that a process waited for beside its deliveries, and the process is dead: no message comes again for them, and
+-- nobody can write their answers any more. Their leases are over, and their exceptions are made ready at once. A row
+-- that somebody has locked is being moved.
+WITH dead AS (
+    DELETE FROM landings l WHERE {gone("l.written_at", "l.session")} RETURNING l.exceptions, l.written_at
+), left_behind AS MATERIALIZED (
+    SELECT e.exception_id, e.sequence, e.stage, e.updated_at, d.written_at
+      FROM (SELECT unnest(exceptions) AS exception_id, max(written_at) AS written_at FROM dead GROUP BY 1) d
+      JOIN exceptions e ON e.exception_id = d.exception_id
+     WHERE e.status IN ('RECEIVED', 'IN_PROGRESS')
+     ORDER BY e.exception_id
+       FOR UPDATE OF e SKIP LOCKED
+), let_go AS (
+    UPDATE tool_executions x SET lease_until = x.sent_at
+      FROM left_behind l
+     WHERE x.exception_id = l.exception_id AND x.state = 'sent' AND x.lease_until > %(now)s
+       AND x.sent_at <= l.written_at
+    RETURNING x.exception_id
+)
+INSERT INTO suspects AS s (exception_id, sequence, stage, moved_at, since)
+SELECT exception_id, sequence, stage, updated_at, %(now)s::timestamptz - make_interval(secs => %(after)s + 1)
+  FROM left_behind WHERE exception_id IN (SELECT exception_id FROM let_go)
+ON CONFLICT (exception_id) DO UPDATE
+   SET sequence = excluded.sequence, stage = excluded.stage, moved_at = excluded.moved_at, since = excluded.since,
+       repeats = 0, repeated_at = NULL
 """  # noqa: S608 - made of this module's constants
 
 MAKE_READY = f"""

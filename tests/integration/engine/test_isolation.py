@@ -19,6 +19,7 @@ from service.persistence.unit_of_work import unit_of_work
 from service.settings import Settings
 from service.wiring import build_pipeline
 from tasks.isolating import begun
+from tests.client import wait_for
 from tests.integration.engine.plans import AGAIN, ONCE, World, call
 from tests.integration.verdicts import broken_promises
 
@@ -67,11 +68,31 @@ def test_a_delivery_that_nobody_ended_is_recognised_when_another_process_gets_it
     death = begun(pipeline, Stage.INTAKE, batch, request(message_id))
     assert death is not None
     assert (death.how, death.own, death.times) == (SILENT, False, 1)
+    # and while its process lives, its calls are not anybody's to judge
+    assert death.began_at is None
     # and what the main process saw of its end counts more
     ended = {"ended": {"how": "exitcode 3", "own": True, "process": 99}}
     seen = begun(pipeline, Stage.INTAKE, batch, request(message_id, **ended))
     assert seen is not None
     assert (seen.how, seen.own) == ("exitcode 3", True)
+
+
+def test_a_process_whose_sessions_are_gone_is_dead_beyond_doubt(
+    world: MakeWorld, pipeline: Pipeline, elsewhere: Pipeline
+) -> None:
+    batch = accepted(world(STEPS), 1)
+    message_id = str(uuid4())
+    # given a delivery that began in a process that is gone, so that the system closed its connections
+    begun(elsewhere, Stage.INTAKE, batch, request(message_id))
+    elsewhere.close()
+    # when it comes again, then it is known since when that process's calls are nobody's any more
+    wait_for(lambda: ended_at(pipeline, batch, message_id) is not None, 10)
+
+
+def ended_at(pipeline: Pipeline, batch: Batch, message_id: str) -> datetime | None:
+    death = begun(pipeline, Stage.INTAKE, batch, request(message_id))
+    assert death is not None and (death.how, death.own) == (SILENT, False)
+    return death.began_at
 
 
 def test_what_ended_as_it_should_is_no_suspect(world: MakeWorld, pipeline: Pipeline, elsewhere: Pipeline) -> None:

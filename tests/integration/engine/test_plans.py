@@ -232,6 +232,23 @@ def test_a_long_list_that_an_earlier_call_answered_is_worked_by_another_delivery
     assert len(one.events("ToolExecutionCompleted")) == 31
 
 
+def test_a_call_whose_process_was_gone_before_an_answer_is_repeated_in_a_delivery_of_its_own(world: MakeWorld) -> None:
+    # given two calls of one delivery that went out, and nobody is left to hear of them
+    one = world([call(1, AGAIN, "first")])
+    batch = Batch((one.planned(), one.planned()))
+    assert len(one.turns.start(batch, alone=False).flights) == 2
+    one.now += timedelta(minutes=10)
+    # when they come again in company
+    again = one.turns.start(batch, alone=False)
+    # then neither goes out, for one of them may have ended that process: both come back alone, at once, uncounted
+    assert again.flights == ()
+    assert {retry.reference for retry in again.retries} == set(batch.references)
+    assert [(retry.counts, retry.due_in_seconds) for retry in again.retries] == [(False, 0.0)] * 2
+    # and alone they go out
+    (flight,) = one.turns.start(Batch.single(batch.references[0])).flights
+    assert (flight.attempt, flight.unanswered) == (2, True)
+
+
 def test_an_answer_to_an_attempt_that_another_delivery_repeated_moves_nothing(world: MakeWorld) -> None:
     # given a call that went out, and went out again in another delivery because its lease was over
     one = world([call(1, AGAIN, "first"), call(2, AGAIN, "second")])

@@ -20,8 +20,11 @@ from service.engine.batch import Reference
 from service.engine.pipeline import Pipeline
 from service.engine.reconciliation import Kind, Report, reconcile
 from service.persistence import reconciliation as limits
+from service.persistence.database import Role, open_engine
+from service.persistence.deliveries import DeliveryJournal
 from service.persistence.unit_of_work import unit_of_work
 from service.settings import Settings
+from tests.client import wait_for
 from tests.integration.engine.test_gate_and_guard import (
     LANE,
     accept,
@@ -163,6 +166,40 @@ def test_an_effect_that_is_leased_is_left_alone_and_one_that_nobody_holds_is_not
     # then it goes back to the tool stage, where the ledger's rule decides
     assert causes(system, reference) == [Kind.EFFECT_IN_DOUBT]
     assert outbox(system, reference) == [(1, True)]
+
+
+def test_what_a_dead_process_waited_for_beside_its_deliveries_is_ready_at_once(
+    pipeline: Pipeline, migrated: Settings, system: Engine, application: Engine, tenant: TestTenant
+) -> None:
+    # given a process that handed a call to its landing, while it may still come to an answer
+    reference = accept(application, tenant, "straight")
+    work(pipeline, reference, TO_TOOL)
+    session, key = f"sentinai worker {uuid4()}", str(uuid4())
+    living = open_engine(migrated.database_url, Role.APPLICATION, pool_size=1, session_name=session)
+    now = datetime.now(UTC)
+    change(application, reference, _SENT, tenant=reference.tenant_id, key=key, until=now + timedelta(seconds=90))
+    change(application, reference, "UPDATE tool_executions SET sent_at = %(now)s WHERE exception_id = %(id)s", now=now)
+    DeliveryJournal(living, session).landing([reference.exception_id], now)
+    # when the reconciler looks while the process lives, nothing happens
+    look(system, 1)
+    assert outbox(system, reference) == []
+    # when the process is gone
+    living.dispose()
+    wait_for(lambda: not sessions(system, session), 10)
+    look(system, 2)
+    # then the call is judged again, long before its lease would have been over
+    assert causes(system, reference) == [Kind.EFFECT_IN_DOUBT]
+    assert outbox(system, reference) == [(1, True)]
+    with unit_of_work(system) as transaction:
+        (lease,) = transaction.rows("SELECT lease_until <= sent_at AS over FROM tool_executions"
+                                    " WHERE idempotency_key = %(key)s", {"key": key})  # fmt: skip
+    assert lease.over
+
+
+def sessions(system: Engine, name: str) -> int:
+    with unit_of_work(system) as transaction:
+        statement = "SELECT FROM pg_stat_activity WHERE application_name = %(name)s"
+        return len(transaction.rows(statement, {"name": name}))
 
 
 def test_a_held_row_that_lost_its_time_is_ready_again(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import time
 from typing import Any
 
 from service.tools.plugins import PluginCall
@@ -16,4 +17,8 @@ def rating(call: PluginCall) -> dict[str, Any]:
         ctypes.string_at(0)
     if name == "exit":
         os._exit(3)
+    if name == "exit late":
+        # After its batch stopped waiting for it.
+        time.sleep(1.5)
+        os._exit(4)
     return {"rating": "AAA"}

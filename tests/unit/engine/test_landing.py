@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -47,6 +47,10 @@ class Recorder:
         self.landed: list[str] = []
         self.retried: list[Retry] = []
         self.departed: list[str] = []
+        self.noted: list[int] = []
+        """For how many exceptions it waited, each time that it wrote that down."""
+        self.said: list[str] = []
+        """`noted` and `departed`, in their order."""
         self._outcomes = list(outcomes)
 
     def land(self, arrivals: Arrivals) -> Applied:
@@ -59,6 +63,7 @@ class Recorder:
     def depart(self, flights: Sequence[Flight], mailbox: Mailbox) -> Departure:
         """The calls that follow are answered at once."""
         self.departed += [one.key for one in flights]
+        self.said.append("departed")
         departure = Departure(flights, mailbox)
         departure.deliver([confirmed(one.key) for one in flights])
         return departure
@@ -67,7 +72,11 @@ class Recorder:
         self.retried += retries
 
     def landing(self) -> Landing:
-        return Landing(self.land, self.depart, self.retry)
+        return Landing(self.land, self.depart, self.retry, self.note)
+
+    def note(self, exceptions: Collection[UUID]) -> None:
+        self.noted.append(len(exceptions))
+        self.said.append("noted")
 
 
 def test_a_call_carries_its_tenant_s_rules_of_where_tools_may_be_called() -> None:
@@ -156,3 +165,30 @@ def test_a_landing_that_never_had_anything_to_do_has_no_thread() -> None:
     before = threading.active_count()
     assert Recorder().landing().close(PATIENCE_SECONDS) == 0
     assert threading.active_count() == before
+
+
+def test_what_it_waits_for_is_written_down_before_calls_leave_that_may_end_the_process() -> None:
+    # given a landing that waits for one call
+    recorder = Recorder()
+    landing = recorder.landing()
+    landing.adopt(Departure([flight("hanging")], Mailbox()))
+    # when two others are left to it
+    landing.leave([flight("a"), flight("b")])
+    # then all three are written down, and only then the calls go out
+    assert recorder.noted == [1, 3]
+    assert recorder.said == ["noted", "noted", "departed"]
+    # and what has landed is not waited for any more
+    landing.close(0.01)
+    assert landing.close(0.01) == 1
+
+
+def test_what_cannot_be_written_down_goes_out_all_the_same() -> None:
+    recorder = Recorder()
+
+    def note(_exceptions: Collection[UUID]) -> None:
+        raise InfrastructureUnavailableError("PostgreSQL is away")
+
+    landing = Landing(recorder.land, recorder.depart, recorder.retry, note)
+    landing.leave([flight("a")])
+    assert landing.close(PATIENCE_SECONDS) == 0
+    assert recorder.landed == ["a"]
