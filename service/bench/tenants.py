@@ -44,7 +44,8 @@ def bench_tenants(
     `adjust` may change the domain pack first; then the prefix has to be another, for packs stay as well.
     The tenants themselves stay, for what they accepted stays. Raises StackError when the model has no packs.
     """
-    engine = open_engine(database_url, Role.SYSTEM, pool_size=1)
+    # Asked before it is used: the server may have been restarted between the beginning and the end.
+    engine = open_engine(database_url, Role.SYSTEM, pool_size=1, tested=True)
     try:
         with unit_of_work(engine) as transaction:
             names = [f"{prefix}{number}" for number in range(1, count + 1)]

@@ -18,7 +18,7 @@ from service.persistence import pauses
 from service.persistence.unit_of_work import unit_of_work
 from tests.client import ApiClient, wait_for
 from tests.fleet import PROJECT
-from tests.integration.conftest import Product
+from tests.integration.conftest import Product, running_product, services_apart
 from tests.integration.verdicts import broken_promises
 from tests.tenants import TestTenant, new_tenant, sample
 
@@ -31,6 +31,15 @@ IN_FORCE_SECONDS = 2.5
 """What is promised is two seconds; the half is the test's own."""
 SESSION_SECONDS = 6.0
 """What handing back at once must not take: the wait for a member of the group that says nothing any more."""
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    """The product on services of its own: a drain is about everything that an installation has under way."""
+    with services_apart("upkeep") as apart:
+        logs = tmp_path_factory.mktemp("upkeep")
+        with running_product(apart.settings, apart.tool_server_url, logs, **apart.environment) as running:
+            yield running
 
 
 @pytest.fixture(autouse=True)

@@ -9,20 +9,10 @@ from urllib.parse import quote
 import click
 
 from service.cli.api_client import Api
-from service.cli.dlq.criteria import pending_options
+from service.cli.dlq.asked import Asked, asked_options
 from service.cli.dlq.following import exit_code, follow, summary
 from service.cli.printing import json_option, print_json
 from service.domain.exceptions import PackChoice, Stage
-
-_DRY = "a dry run"
-
-_reason = click.option("--reason", help="Why; kept on the timelines. Needed unless with --dry-run.")
-_all = click.option("--all", "everything", is_flag=True, help="Every pending dead letter of the tenant.")
-_limit = click.option("--limit", type=click.IntRange(1, 100_000), help="At most so many, the oldest first.")
-_rate = click.option("--rate", type=click.FloatRange(0, min_open=True), help="At most so many a second.")
-_dry_run = click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
-_follow = click.option("--follow", "following", is_flag=True, help="Show progress until it has come to its end.")
-_key = click.option("--idempotency-key", help="The same call again under this key is taken once.")
 
 
 @click.command(
@@ -32,40 +22,24 @@ _key = click.option("--idempotency-key", help="The same call again under this ke
     "  sentinai dlq redrive --signature 0f1e2d3c4b5a6978 --reason 'endpoint fixed' --canary 10 --rate 50 --follow\n"
     "  sentinai dlq redrive --type SETTLEMENT_FAIL --packs active --reason 'new playbook' --canary 5"
 )
-@click.argument("dead_letter_ids", metavar="[ID]...", nargs=-1)
-@pending_options
-@_all
-@_limit
+@asked_options
 @click.option("--canary", type=click.IntRange(0, 10_000), help="So many first; the rest only if all succeed.")
 @click.option("--canary-timeout", type=click.IntRange(1), help="Seconds until a canary under way has failed.")
-@_rate
 @click.option("--from-stage", type=click.Choice([s.queue for s in Stage]), help="Default: where it failed.")
 @click.option(
     "--packs",
     type=click.Choice([str(choice) for choice in PackChoice]),
     help="recorded (default), or active: decided anew from intake on with the packs in force.",
 )
-@_reason
-@_dry_run
-@_follow
-@_key
 @json_option
 @click.pass_obj
 def redrive(
     api: Api,
-    dead_letter_ids: tuple[str, ...],
-    criteria: dict[str, Any],
-    everything: bool,
-    limit: int | None,
+    asked: Asked,
     canary: int | None,
     canary_timeout: int | None,
-    rate: float | None,
     from_stage: str | None,
     packs: str | None,
-    reason: str | None,
-    dry_run: bool,
-    following: bool,
-    idempotency_key: str | None,
     as_json: bool,
 ) -> None:
     """Send dead letters again: those of the IDs, or all that the options choose.
@@ -73,21 +47,8 @@ def redrive(
     One ID alone is sent at once; everything else is an operation that the server works in the background, and that
     `sentinai dlq operation`, `stop` and `resume` look after.
     """
-    how = {"fromStage": from_stage, "packs": packs}
-    bulk = {"limit": limit, "canary": canary, "canaryTimeoutSeconds": canary_timeout, "ratePerSecond": rate}
-    _act(
-        api,
-        "redrive",
-        dead_letter_ids,
-        _filter(dead_letter_ids, criteria, everything),
-        how,
-        bulk,
-        _reason_given(reason, dry_run),
-        dry_run=dry_run,
-        following=following,
-        key=idempotency_key,
-        as_json=as_json,
-    )
+    canaries = {"canary": canary, "canaryTimeoutSeconds": canary_timeout}
+    _act(api, "redrive", asked, {"fromStage": from_stage, "packs": packs}, canaries, as_json=as_json)
 
 
 @click.command(
@@ -96,97 +57,43 @@ def redrive(
     "  sentinai dlq discard --source TEST --dry-run\n"
     "  sentinai dlq discard --source TEST --reason 'tests of last night' --follow"
 )
-@click.argument("dead_letter_ids", metavar="[ID]...", nargs=-1)
-@pending_options
-@_all
-@_limit
-@_rate
-@_reason
-@_dry_run
-@_follow
-@_key
+@asked_options
 @json_option
 @click.pass_obj
-def discard(
-    api: Api,
-    dead_letter_ids: tuple[str, ...],
-    criteria: dict[str, Any],
-    everything: bool,
-    limit: int | None,
-    rate: float | None,
-    reason: str | None,
-    dry_run: bool,
-    following: bool,
-    idempotency_key: str | None,
-    as_json: bool,
-) -> None:
+def discard(api: Api, asked: Asked, as_json: bool) -> None:
     """Do not work dead letters any more: those of the IDs, or all that the options choose.
 
     What waits behind one takes its turn; an exception that nothing can follow is DISCARDED.
     """
-    _act(
-        api,
-        "discard",
-        dead_letter_ids,
-        _filter(dead_letter_ids, criteria, everything),
-        {},
-        {"limit": limit, "ratePerSecond": rate},
-        _reason_given(reason, dry_run),
-        dry_run=dry_run,
-        following=following,
-        key=idempotency_key,
-        as_json=as_json,
-    )
+    _act(api, "discard", asked, {}, {}, as_json=as_json)
 
 
 def _act(
-    api: Api,
-    verb: str,
-    ids: tuple[str, ...],
-    chosen: Mapping[str, Any],
-    how: Mapping[str, Any],
-    bulk: Mapping[str, Any],
-    reason: str,
-    *,
-    dry_run: bool,
-    following: bool,
-    key: str | None,
-    as_json: bool,
+    api: Api, verb: str, asked: Asked, how: Mapping[str, Any], canaries: Mapping[str, Any], *, as_json: bool
 ) -> None:
-    headers = {"Idempotency-Key": key} if key is not None else None
-    said = {name: value for name, value in {**how, **bulk}.items() if value is not None} | {"reason": reason}
-    alone = len(ids) == 1 and set(chosen) == {"ids"} and not dry_run and not following
-    if alone and not any(value is not None for value in bulk.values()):
-        answer = api.post(f"/dlq/{quote(ids[0], safe='')}/{verb}", said, headers)
+    """Do it, and tell what came of it. `how` is of one dead letter too, `canaries` of many only."""
+    bulk = {"limit": asked.limit, "ratePerSecond": asked.rate, **canaries}
+    is_bulk = any(value is not None for value in bulk.values())
+    said = {name: value for name, value in {**how, **bulk}.items() if value is not None} | {"reason": asked.reason}
+    if asked.alone is not None and not is_bulk:
+        answer = api.post(f"/dlq/{quote(asked.alone, safe='')}/{verb}", said, asked.headers)
         if as_json:
             print_json(answer)
         else:
             click.echo(f"{answer['state']}, exception {answer['exceptionId']} {answer['status']}")
         return
-    answer = api.post(f"/dlq/{verb}", {"filter": chosen, "dryRun": dry_run, **said}, headers)
-    if following and not dry_run:
+    answer = api.post(f"/dlq/{verb}", {"filter": asked.chosen, "dryRun": asked.dry_run, **said}, asked.headers)
+    following = asked.following and not asked.dry_run
+    if following:
         answer = follow(api, answer, quiet=as_json)
     if as_json:
         print_json(answer)
-    elif dry_run:
+    elif asked.dry_run:
         _tell_dry_run(answer)
     else:
         click.echo(f"operation {answer['operationId']}: {summary(answer)}")
-    if following and not dry_run and (code := exit_code(answer)):
+    if following and (code := exit_code(answer)):
         raise SystemExit(code)
-
-
-def _filter(ids: tuple[str, ...], criteria: Mapping[str, Any], everything: bool) -> dict[str, Any]:
-    chosen = {**criteria, **({"ids": list(ids)} if ids else {}), **({"all": True} if everything else {})}
-    if not chosen:
-        raise click.UsageError("say which: IDs, options like --signature, or --all")
-    return chosen
-
-
-def _reason_given(reason: str | None, dry_run: bool) -> str:
-    if reason is None and not dry_run:
-        raise click.UsageError("--reason is needed: people read it on the timeline")
-    return reason or _DRY
 
 
 def _tell_dry_run(answer: Mapping[str, Any]) -> None:
