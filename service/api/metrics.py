@@ -111,7 +111,12 @@ def of_figures(seen: Figures) -> Iterator[Metric]:
     for relay in seen.relays:
         unpublished.add_metric([relay.cursor], relay.unpublished)
         behind.add_metric([relay.cursor], relay.seconds_behind)
-    yield from (letters, unpublished, behind)
+    agrees = _gauge("sentinai_dead_letter_audit_agrees", "1: topic, log and table agreed at the last audit.", "cursor")
+    age = _gauge("sentinai_dead_letter_audit_age_seconds", "Since the last audit.", "cursor")
+    for audit in seen.audits:
+        agrees.add_metric([audit.name], audit.agree)
+        age.add_metric([audit.name], audit.age_seconds)
+    yield from (letters, unpublished, behind, agrees, age)
 
 
 def _of_work(seen: Figures) -> Iterator[Metric]:

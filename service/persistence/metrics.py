@@ -38,6 +38,7 @@ class Figures:
     chores: Sequence[Row[Any]]
     relays: Sequence[Relayed]
     pauses: Sequence[Pause]
+    audits: Sequence[Row[Any]]
 
 
 def figures(transaction: Transaction) -> Figures:
@@ -51,6 +52,7 @@ def figures(transaction: Transaction) -> Figures:
         chores=transaction.rows(sql.CHORES),
         relays=[_relayed(transaction, row) for row in transaction.rows(sql.RELAY_CURSORS)],
         pauses=pauses.in_force(transaction).pauses,
+        audits=transaction.rows(sql.AUDITS),
     )
 
 

@@ -47,6 +47,7 @@ def figures() -> Figures:
         chores=[row(name="reconcile", age_seconds=1.0, seconds=0.1)],
         relays=[Relayed("exceptions.events", 10, 0.5)],
         pauses=[],
+        audits=[row(name="exceptions.events", agree=True, age_seconds=12.0)],
     )
 
 
@@ -81,7 +82,14 @@ def test_a_rule_asks_for_figures_that_are_told(rule: dict[str, Any]) -> None:
 
 def test_every_alert_that_was_promised_is_there() -> None:
     alerts = {rule["alert"].removeprefix("Sentinai") for rule in RULES}
-    assert alerts >= {"LedgerImbalance", "NothingMoves", "RelayBehind", "DeadLettersGrow", "LaneUnserved"}
+    assert alerts >= {
+        "LedgerImbalance",
+        "NothingMoves",
+        "RelayBehind",
+        "DeadLettersGrow",
+        "LaneUnserved",
+        "DeadLettersDiffer",
+    }
     assert len(alerts) == len(RULES)
 
 

@@ -51,6 +51,13 @@ CHORES = """
 SELECT name, extract(epoch FROM now() - ran_at)::float8 AS age_seconds, seconds FROM chores WHERE ran_at IS NOT NULL
 """
 
+AUDITS = """
+-- What the last audit of each dead-letter topic found: a difference is counted whichever it is.
+SELECT name, extract(epoch FROM now() - audited_at)::float8 AS age_seconds,
+       COALESCE((report ->> 'agree')::boolean, false) AS agree
+  FROM dead_letter_audits ORDER BY name
+"""
+
 RELAY = """
 -- The oldest event that the cursor does not see, found by the index on xid; counting stops at `most`, for a relay that
 -- never ran would have the whole log counted.

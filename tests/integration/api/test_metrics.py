@@ -18,6 +18,8 @@ from service.cli import cli
 from service.cli.ledger import looks
 from service.engine.bookkeeping import check_ledger
 from service.engine.reconciliation import reconcile
+from service.persistence.statements.dead_letter_audits import STORE
+from service.persistence.unit_of_work import unit_of_work
 from service.settings import Settings
 from service.wiring import utc_now
 from tests.integration.api.world import Caller, Tenant, World, refused
@@ -48,6 +50,20 @@ def told(world: World) -> Callable[[], Figures]:
 
 def of(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
     return name, frozenset(labels.items())
+
+
+def test_a_topic_of_dead_letters_that_differs_is_told(world: World, told: Callable[[], Figures]) -> None:
+    # given the audit's last word on a cursor
+    name = f"cursor-{uuid4()}"
+    stored = {"name": name, "snapshot": "1:1:", "offsets": "{}"}
+    for agree in (True, False):
+        with unit_of_work(world.system) as transaction:
+            transaction.run(STORE, {**stored, "report": f'{{"agree": {str(agree).lower()}}}'})
+        # then a scraper reads it
+        assert told()[of("sentinai_dead_letter_audit_agrees", cursor=name)] == agree
+        assert told()[of("sentinai_dead_letter_audit_age_seconds", cursor=name)] < 60
+    with unit_of_work(world.system) as transaction:
+        transaction.run("DELETE FROM dead_letter_audits WHERE name = %(name)s", stored)
 
 
 @pytest.fixture
