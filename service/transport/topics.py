@@ -212,6 +212,11 @@ class Topics:
                 self._admin = self._make_admin()
             return self._admin
 
+    def forget_admin(self) -> None:
+        """Have the next question asked by a new client."""
+        with self._lock:
+            self._admin = None
+
     def _note(self, topic: str, metadata: ClusterMetadata) -> bool:
         found = metadata.topics.get(topic)
         if found is None or found.error or not found.partitions:

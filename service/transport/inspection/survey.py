@@ -39,6 +39,9 @@ _PASSING = frozenset(
         KafkaError.NOT_COORDINATOR,
     }
 )
+_MOVED = frozenset({KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR})
+"""A client that is asked again and again goes on asking a coordinator that is none any more, if it lives: it forgets
+only those it has not asked for a while. The next question is a new client's."""
 
 Asked = TypeVar("Asked", bound=Hashable)
 
@@ -158,7 +161,12 @@ class Survey:
             time.sleep(_PAUSE)
             self._topics.metadata()
         if failure is not None and items and not answers:
-            raise BrokerUnavailable(self._servers, during, failure.args[0].str()) from failure
+            error: KafkaError = failure.args[0]
+            if error.code() in _MOVED:
+                self._topics.forget_admin()
+            # Of some requests librdkafka gives no more than their name.
+            said = f"{error.str().rstrip(': ')} ({error.name()})"
+            raise BrokerUnavailable(self._servers, during, said) from failure
         return answers
 
 
