@@ -25,7 +25,7 @@ from tests.chaos.pipeline.world import World
 
 QUEUES = tuple(WORKER_QUEUES.split(","))
 _MOST = 2_000
-"""Records of one partition that come again at most: a long run's whole past would take longer than a round."""
+"""Records of all stage queues that come again at most: a long run's whole past would take longer than a round."""
 _ASK_SECONDS = 10.0
 
 
@@ -102,12 +102,17 @@ def _busy(admin: AdminClient, groups: Sequence[str]) -> str | None:
 def parts(world: World, *queues: str) -> list[tuple[TopicPartition, int, int]]:
     """Partitions of queues (of all, when none is named), each with the offsets between which its records come again."""
     with _reader(world) as reader:
+        there = [
+            TopicPartition(queue, partition)
+            for queue in QUEUES
+            for partition in reader.list_topics(queue, _ASK_SECONDS).topics[queue].partitions
+        ]
+        share = _MOST // len(there)
         found = []
-        for queue in queues or QUEUES:
-            for partition in reader.list_topics(queue, _ASK_SECONDS).topics[queue].partitions:
-                there = TopicPartition(queue, partition)
-                low, high = reader.get_watermark_offsets(there, timeout=_ASK_SECONDS)
-                found.append((there, max(low, high - _MOST), high))
+        for one in there:
+            if one.topic in (queues or QUEUES):
+                low, high = reader.get_watermark_offsets(one, timeout=_ASK_SECONDS)
+                found.append((one, max(low, high - share), high))
         return found
 
 
