@@ -198,7 +198,7 @@ class _Run:
         except Empty:
             self._hand_over()
             return
-        self._heard_at = self._clock()
+        heard_at = self._clock()
         self._under_way -= len(arrivals)
         try:
             landed = self._stage.land(arrivals)
@@ -207,6 +207,9 @@ class _Run:
             raise
         self._retries += landed.retries
         self._leave(landed.flights)
+        # What the stage itself takes for an answer is no waiting: a busy worker must not take its tools for slow.
+        self._heard_at = self._clock()
+        self._started_at += self._heard_at - heard_at
 
     def _patience_ends(self) -> float:
         return min(self._heard_at + self._quiet_seconds, self._started_at + self._longest_seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import uuid4
@@ -12,9 +13,10 @@ import pytest
 from service.domain.plans import ToolCall
 from service.engine.batch import Batch, Reference
 from service.engine.course import Flight
-from service.engine.departures import Departure, Mailbox
+from service.engine.departures import Arrivals, Departure, Mailbox
 from service.engine.tool_stage import Patience, _Run
 from service.engine.turns import Applied
+from service.tools.calls import Answer, ToolResult
 
 PATIENCE = Patience(1.0, 5.0, 15.0)
 
@@ -84,6 +86,45 @@ def test_other_calls_are_left_to_the_landing_as_ever(
     slow = HangingStage(kind, unanswered, slow=True)
     assert waited(slow, monkeypatch) is None
     assert slow.left == ["a"]
+
+
+class BusyStage(HangingStage):
+    """A tool stage that takes seconds to write an answer down; its second call is answered soon after the first."""
+
+    def __init__(self) -> None:
+        super().__init__("http", unanswered=False, slow=False)
+        self.landed = 0
+
+    def start(self, batch: Batch, *, alone: bool) -> Applied:
+        (first,) = super().start(batch, alone=alone).flights
+        return Applied((first, replace(first, key="b")))
+
+    def land(self, arrivals: Arrivals) -> Applied:
+        self.landed += len(arrivals)
+        self.now += 5.0
+        return Applied()
+
+
+def test_what_the_stage_takes_to_write_answers_down_is_not_waiting() -> None:
+    # given a worker so busy that writing one answer down takes longer than the longest patience with a tool
+    stage = BusyStage()
+    run = _Run(cast(Any, stage), Batch.single(Reference("t", uuid4(), 1)), PATIENCE, lambda: stage.now)
+    answers = iter("ab")
+
+    class Punctual(Mailbox):
+        """Each answer comes 0.9 s after it is waited for."""
+
+        def get(self, block: bool = True, timeout: float | None = None) -> Any:
+            stage.now += min(timeout or 0.0, 0.9)
+            if (timeout or 0.0) < 0.9:
+                raise AssertionError("it does not wait as long as it may")
+            key = next(answers)
+            return [(replace(stage._flight, key=key), ToolResult(key, Answer.CONFIRMED))]
+
+    run._mailbox = Punctual()
+    # when the tool answers in time, then nothing is left behind, and the tool is not taken for slow
+    run.carry_out()
+    assert (stage.landed, stage.adopted_at) == (2, None)
 
 
 def test_each_silence_is_waited_for_longer_up_to_what_a_delivery_may_take() -> None:
