@@ -44,7 +44,7 @@ test: install
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-unit: install
-	@$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest tests/unit -n auto $(PYTEST_ARGS)
 
 lint: install
 	@$(BIN)/ruff check .
