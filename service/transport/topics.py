@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from typing import Any
@@ -33,6 +34,9 @@ from .topic_health import condition, denial, why_missing
 
 logger = logging.getLogger(__name__)
 
+_RENEWED_EVERY = 30.0
+"""Seconds: a client of its own costs threads and connections."""
+_FORMER_KEPT = 4
 _READY_WITHIN = 15.0
 _MISSING_FOR = 1.0
 """How long a topic that does not exist is believed not to."""
@@ -69,6 +73,8 @@ class Topics:
         self._may_create = may_create
         self._lock = threading.Lock()
         self._admin: AdminClient | None = None
+        self._renewed_at = float("-inf")
+        self._former: deque[AdminClient] = deque(maxlen=_FORMER_KEPT)
         self._known: dict[str, int] = {}
         self._missing: dict[str, float] = {}
 
@@ -213,9 +219,15 @@ class Topics:
             return self._admin
 
     def forget_admin(self) -> None:
-        """Have the next question asked by a new client."""
+        """Have the next question asked by a new client, if this one is not new itself.
+
+        The old one is kept a while: it may still be answered what it was asked.
+        """
+        now = time.monotonic()
         with self._lock:
-            self._admin = None
+            if self._admin is not None and now >= self._renewed_at + _RENEWED_EVERY:
+                self._former.append(self._admin)
+                self._admin, self._renewed_at = None, now
 
     def _note(self, topic: str, metadata: ClusterMetadata) -> bool:
         found = metadata.topics.get(topic)

@@ -41,7 +41,8 @@ _PASSING = frozenset(
 )
 _MOVED = frozenset({KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR})
 """A client that is asked again and again goes on asking a coordinator that is none any more, if it lives: it forgets
-only those it has not asked for a while. The next question is a new client's."""
+only those it has not asked for a while. One whose brokers were all away may get no answer for minutes after they are
+back. So the next question is a new client's."""
 
 Asked = TypeVar("Asked", bound=Hashable)
 
@@ -150,6 +151,7 @@ class Survey:
                 try:
                     answers[item] = future.result(self._timeout + 1)
                 except FutureTimeout:
+                    self._topics.forget_admin()
                     raise BrokerUnavailable(self._servers, during, f"no answer within {self._timeout:g} s") from None
                 except KafkaException as refused:
                     failure = refused

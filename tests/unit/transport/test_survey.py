@@ -25,7 +25,7 @@ class Admin:
         future: Future[Any] = Future()
         if isinstance(self._answer, Exception):
             future.set_exception(self._answer)
-        else:
+        elif self._answer is not None:
             future.set_result(self._answer)
         return dict.fromkeys(groups, future)
 
@@ -50,7 +50,7 @@ class Topics:
 @pytest.fixture
 def surveying(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Survey]:
     monkeypatch.setattr(survey_module, "_PATIENCE", 0.0)
-    options = SimpleNamespace(bootstrap_servers="broker:9092", request_timeout=1.0)
+    options = SimpleNamespace(bootstrap_servers="broker:9092", request_timeout=-0.99)
     return lambda *admins: Survey(cast(Any, SimpleNamespace(topics=Topics(*admins), options=options)))
 
 
@@ -69,7 +69,17 @@ def test_a_client_that_asks_a_coordinator_of_the_past_is_replaced(surveying: Cal
     assert survey.groups(["workers"])["workers"].state == "stable"
 
 
-def test_a_client_that_nobody_answers_is_kept(surveying: Callable[..., Survey]) -> None:
+def test_a_client_that_gets_no_answer_is_replaced(surveying: Callable[..., Survey]) -> None:
+    # given a client whose question stays open, as after all brokers were away
+    stable = SimpleNamespace(members=[], state=ConsumerGroupState.STABLE)
+    survey = surveying(Admin(None), Admin(stable))
+    with pytest.raises(BrokerUnavailable, match="no answer"):
+        survey.groups(["workers"])
+    # then the next one asks anew
+    assert survey.groups(["workers"])["workers"].state == "stable"
+
+
+def test_a_client_that_is_told_of_an_outage_is_kept(surveying: Callable[..., Survey]) -> None:
     survey = surveying(Admin(refusal(KafkaError._TIMED_OUT)))
     for _ in range(2):
         with pytest.raises(BrokerUnavailable):

@@ -66,3 +66,22 @@ def test_a_missing_acl_is_told_at_once_and_as_such() -> None:
     admin = FakeAdmin(failure(KafkaError.TOPIC_AUTHORIZATION_FAILED))
     with pytest.raises(AccessDenied, match=r"while asking for offsets.*grant this user"):
         topics_of(admin).ends("t")
+
+
+def test_a_client_is_forgotten_once_in_a_while_and_kept_for_late_answers() -> None:
+    made: list[FakeAdmin] = []
+
+    def make() -> FakeAdmin:
+        made.append(FakeAdmin(offset(1)))
+        return made[-1]
+
+    topics = Topics(make, "h:1", 0.2, True)  # type: ignore[arg-type]  # a fake
+    first = topics.admin
+    # when nobody gets an answer, then the next question is another client's
+    topics.forget_admin()
+    second = topics.admin
+    assert second is not first
+    # and an outage does not make a client for every question
+    topics.forget_admin()
+    assert topics.admin is second
+    assert len(made) == 2
