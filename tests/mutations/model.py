@@ -71,13 +71,6 @@ MUTATIONS = (
         MODEL,
     ),
     Mutation(
-        "model, L3: a timer's input waits for its predecessor",
-        "service/persistence/statements/timers.py",
-        "w.stage, w.at_rest AND w.place = 1",
-        "w.stage, true",
-        MODEL,
-    ),
-    Mutation(
         "model, L4: a call in doubt is not repeated unless its tool recognises it",
         "service/engine/effect_ledger.py",
         "Permission.SEND if call.idempotent else Permission.UNKNOWN",

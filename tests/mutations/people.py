@@ -37,6 +37,13 @@ MUTATIONS = (
         f"{TEST_TIMERS}::test_a_timer_of_what_has_ended_wakes_nobody",
     ),
     Mutation(
+        "a timer's input waits for its predecessor",
+        TIMERS,
+        "w.stage, w.at_rest AND w.place = 1",
+        "w.stage, true",
+        TEST_TIMERS,
+    ),
+    Mutation(
         "of two timers one is worked at a time",
         TIMERS,
         "w.at_rest AND w.place = 1",

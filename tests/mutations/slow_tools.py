@@ -73,4 +73,11 @@ MUTATIONS = (
         ("except Empty:\n            pass"),
         "tests/integration/test_slow_tools.py::test_a_hanging_tool_holds_up_only_its_own_tenant",
     ),
+    Mutation(
+        "a busy worker does not take its tools for slow",
+        "service/engine/tool_stage.py",
+        "        self._heard_at = self._clock()\n        self._started_at += self._heard_at - heard_at\n",
+        "        self._heard_at = heard_at\n",
+        "tests/unit/engine/test_tool_stage_patience.py",
+    ),
 )
