@@ -102,15 +102,7 @@ def build_pipeline(settings: Settings, retry: OnRetries = leave_to_the_reconcile
         retry,
         lambda exceptions: journal.landing(exceptions, utc_now()),
     )
-
-    # With connections and packs of its own: it works beside the stages and is never in their way.
-    notifier = Notifier(
-        open_engine(settings.database_url, Role.APPLICATION, pool_size=2, breaker=breaker),
-        PackSource(StoredPacks(), _compiler(settings.pack_variables)),
-        client,
-        admission,
-        utc_now,
-    )
+    notifier = _notifier(settings, breaker, client, admission)
 
     def close() -> None:
         began = time.monotonic()
@@ -128,6 +120,19 @@ def build_pipeline(settings: Settings, retry: OnRetries = leave_to_the_reconcile
         clock=utc_now,
         close=close,
         paused=PausedWork(engine, pauses, utc_now),
+    )
+
+
+def _notifier(
+    settings: Settings, breaker: OutageBreaker, client: MaskingToolClient, admission: GuardedAdmission
+) -> Notifier:
+    """With connections and packs of its own: it works beside the stages and is never in their way."""
+    return Notifier(
+        open_engine(settings.database_url, Role.APPLICATION, pool_size=2, breaker=breaker),
+        PackSource(StoredPacks(), _compiler(settings.pack_variables)),
+        client,
+        admission,
+        utc_now,
     )
 
 
