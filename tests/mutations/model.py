@@ -87,8 +87,8 @@ MUTATIONS = (
     Mutation(
         "model, L5: only what cannot be worked is dead-lettered",
         "service/engine/results.py",
-        "return not isinstance(self.error, EarlyError)",
-        "return True",
+        "return self.counts and self.reference.tries.exhausted(kind_of(self.error), self.policy_at(stage))",
+        "return self.counts and stage is not None",
         MODEL,
     ),
     Mutation(
