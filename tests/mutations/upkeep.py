@@ -177,6 +177,6 @@ MUTATIONS = (
         "migrations/versions/0011_upkeep.py",
         "AND (SELECT current_setting('app.pauses', true)) = 'in force'",
         "",
-        f"{TEST_PAUSES_API}::test_a_tenant_sees_and_ends_no_pause_of_another",
+        f"{TEST_PAUSES}::test_a_worker_sees_only_that_something_is_paused_now",
     ),
 )

@@ -67,6 +67,14 @@ class Play(Compared):
             assert repeated.json["exceptionId"] == str(subject.exception_id), "a repeated request made a new exception"
         self._counted("submit")
 
+    def _dispatch(self, dies: int | None, *, far: bool) -> None:
+        known = set(self.world.bag)
+        with self._mortal(dies):
+            self.world.dispatch()
+        self._counted("dispatch")
+        for following in [message for message in self.world.bag if message not in known] if far else ():
+            self._follow(following)
+
     def _follow(self, first: Message) -> None:
         following: Message | None = first
         while following is not None:
