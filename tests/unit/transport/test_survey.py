@@ -50,6 +50,7 @@ class Topics:
 @pytest.fixture
 def surveying(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Survey]:
     monkeypatch.setattr(survey_module, "_PATIENCE", 0.0)
+    # A survey waits a second longer than that: here it shall be a hundredth of one.
     options = SimpleNamespace(bootstrap_servers="broker:9092", request_timeout=-0.99)
     return lambda *admins: Survey(cast(Any, SimpleNamespace(topics=Topics(*admins), options=options)))
 
