@@ -122,8 +122,12 @@ class KafkaCluster:
         self._run(kafka.program(self._instance, self._brokers[node], self._java, self._jars))
 
     def send(self, node: int, which: signal.Signals) -> None:
-        """Send a signal to a node's process: SIGSTOP and SIGCONT, say."""
-        self._running[self._brokers[node]].send_signal(which)
+        """Send a signal to a node's process: SIGSTOP and SIGCONT, say. What is to stop has stopped when it returns."""
+        process = self._running[self._brokers[node]]
+        process.send_signal(which)
+        if which is signal.SIGSTOP:
+            # The threads of a process stop one after the other; until then a broker may still answer.
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
 
     def kill(self, node: int, which: signal.Signals = signal.SIGKILL) -> None:
         """End a node and return when its process is gone."""
