@@ -42,6 +42,12 @@ class Product:
         """A fresh tenant whose pack answers the samples."""
         return new_tenant(self.system)
 
+    def sentinai(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The command line, as an operator of this installation types it."""
+        command = [sys.executable, "-m", "service.cli", *arguments]
+        environment = {**os.environ, **self.fleet.environment}
+        return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=120)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def secrets_of_the_run() -> Iterator[None]:

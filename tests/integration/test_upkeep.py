@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +14,6 @@ from service.engine.tool_stage import SLICE
 from service.persistence import pauses
 from service.persistence.unit_of_work import unit_of_work
 from tests.client import ApiClient, wait_for
-from tests.fleet import PROJECT
 from tests.integration.conftest import Product, running_product, services_apart
 from tests.integration.verdicts import broken_promises
 from tests.tenants import TestTenant, new_tenant, sample
@@ -48,13 +44,6 @@ def nothing_stays_paused(product: Product) -> Iterator[None]:
     with unit_of_work(product.system) as transaction:
         for pause in pauses.in_force(transaction).pauses:
             pauses.resume(transaction, pause.pause_id, "test", "the test is over")
-
-
-def sentinai(product: Product, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """As an operator types it."""
-    command = [sys.executable, "-m", "service.cli", *arguments]
-    environment = {**os.environ, **product.fleet.environment}
-    return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=120)
 
 
 def test_a_paused_tenant_comes_to_rest_and_another_goes_on_and_resuming_goes_on_at_once(product: Product) -> None:
@@ -92,7 +81,7 @@ def test_a_drain_brings_the_installation_to_rest_while_the_api_accepts(product: 
     _post(client, EXCEPTIONS)
     wait_for(lambda: client.ledger()["resolved"] > 0)
     # when an operator drains
-    drained = sentinai(product, "drain", "--timeout", "60", "--json", "--reason", "upgrade", "--by", "ann")
+    drained = product.sentinai("drain", "--timeout", "60", "--json", "--reason", "upgrade", "--by", "ann")
     # then nothing is under way any more
     assert drained.returncode == 0, drained.stdout + drained.stderr
     said = json.loads(drained.stdout)
@@ -101,11 +90,11 @@ def test_a_drain_brings_the_installation_to_rest_while_the_api_accepts(product: 
     accepted = client.post(sample("straight"))
     assert client.get(accepted)["heldBecause"] == "paused: dispatching, by the platform: upgrade"
     resolved = client.ledger()["resolved"]
-    again = json.loads(sentinai(product, "drain", "--no-wait", "--json").stdout)
+    again = json.loads(product.sentinai("drain", "--no-wait", "--json").stdout)
     assert again["waiting"] >= 1
     assert client.ledger()["resolved"] == resolved
     # when it ends
-    assert sentinai(product, "drain", "--end").returncode == 0
+    assert product.sentinai("drain", "--end").returncode == 0
     # then everything comes to its end, once
     wait_for(lambda: client.ledger()["resolved"] == EXCEPTIONS + 1, 60, client.ledger)
     _nothing_twice(product, tenant)

@@ -6,9 +6,6 @@ The tests use one fleet, one after the other.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
@@ -23,7 +20,7 @@ from service.dispatch.chains import EXCHANGE, STAGE_QUEUES
 from service.engine.isolation import SILENT
 from service.persistence.unit_of_work import unit_of_work
 from tests.client import wait_for
-from tests.fleet import PROJECT, Fleet
+from tests.fleet import Fleet
 from tests.integration.conftest import Product
 from tests.integration.poison.verdict import (
     assert_only_the_guilty_fell,
@@ -202,9 +199,7 @@ def _unworkable(product: Product) -> dict[str, int]:
 
 
 def _letters(product: Product) -> list[dict[str, Any]]:
-    command = [sys.executable, "-m", "service.cli", "transport", "dead-letters", "--json"]
-    environment = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": product.settings.kafka_bootstrap_servers}
-    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=60)
+    done = product.sentinai("transport", "dead-letters", "--json")
     if done.returncode != 0:  # there is no such topic before the first letter
         return []
     letters: list[dict[str, Any]] = json.loads(done.stdout)

@@ -74,14 +74,13 @@ class ResetOffsets(Fault):
         admin = AdminClient({"bootstrap.servers": world.kafka, "log_level": 0})
         groups = [f"{group}.{queue}" for queue in QUEUES]
         wait_until(lambda: _busy(admin, groups), "the end of the workers' sessions", READY_SECONDS, pause=0.3)
-        again = 0
+        again = parts(world)
         for queue in QUEUES:
-            offsets = [TopicPartition(p.topic, p.partition, begin) for p, begin, _ in parts(world, queue)]
+            offsets = [TopicPartition(p.topic, p.partition, begin) for p, begin, _ in again if p.topic == queue]
             request = ConsumerGroupTopicPartitions(f"{group}.{queue}", offsets)
             for future in admin.alter_consumer_group_offsets([request], request_timeout=_ASK_SECONDS).values():
                 future.result(_ASK_SECONDS + 1)
-            again += sum(end - begin for _, begin, end in parts(world, queue))
-        return f"{again} records of {len(QUEUES)} queues"
+        return f"{sum(end - begin for _, begin, end in again)} records of {len(QUEUES)} queues"
 
     def _mend(self, world: World) -> None:
         for name in self._down:
