@@ -31,6 +31,8 @@ class Judgement:
 
     permission: Permission
     attempt: int
+    unanswered: bool = False
+    """It went out before, and whoever made the call was gone before an answer came."""
 
 
 def judge_effect(effect: Effect | None, call: ToolCall, now: datetime) -> Judgement:
@@ -45,7 +47,7 @@ def judge_effect(effect: Effect | None, call: ToolCall, now: datetime) -> Judgem
     if effect.state == "sent":
         if effect.lease_until is not None and effect.lease_until > now:
             return Judgement(Permission.HELD, effect.attempt)
-        return Judgement(Permission.SEND if call.idempotent else Permission.UNKNOWN, following)
+        return Judgement(Permission.SEND if call.idempotent else Permission.UNKNOWN, following, unanswered=True)
     return Judgement(Permission.SEND, following)
 
 

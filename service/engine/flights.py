@@ -24,7 +24,7 @@ from service.domain.stages.tool import PlanMissingError
 from service.engine import repeats
 from service.engine.batch import Reference
 from service.engine.course import Course, Draft, Flight
-from service.engine.effect_ledger import Permission, judge_effect, lease_until
+from service.engine.effect_ledger import Judgement, Permission, judge_effect, lease_until
 from service.engine.failures import Failure, PlanStalledError, ToolRefusedError, of_call
 from service.engine.faults import faults_of
 from service.engine.holds import Hold
@@ -63,7 +63,7 @@ class Turn:
         packs: PackSet,
         effects: Mapping[str, Effect],
         *,
-        alone: bool = True,
+        alone: bool,
     ) -> None:
         """Take an exception from where its plan is to its next calls, a person, or the end."""
         draft = self._opened(reference, loaded, packs, effects)
@@ -247,13 +247,12 @@ class Turn:
         effect = course.effects.get(key)
         judgement = judge_effect(effect, step.tool_call, self.now)
         if judgement.permission is Permission.SEND:
-            unanswered = effect is not None and effect.state == "sent"
-            if unanswered and not course.alone:
+            if judgement.unanswered and not course.alone:
                 # What ended its process may have been this call: it shall not take others with it once more.
                 course.parked.add(step.path)
                 course.recall(Retry(course.reference, RepeatedAloneError(course.reference), due_in_seconds=0.0))
             else:
-                self._send(draft, step, key, judgement.attempt, unanswered=unanswered)
+                self._send(draft, step, key, judgement)
             return
         assert effect is not None
         if judgement.permission is Permission.HELD:
@@ -273,7 +272,7 @@ class Turn:
                 draft.add("settles", lost)
             self._unknown(draft, step, cause)
 
-    def _send(self, draft: Draft, step: PlanStep, key: str, attempt: int, *, unanswered: bool) -> None:
+    def _send(self, draft: Draft, step: PlanStep, key: str, judgement: Judgement) -> None:
         course = draft.course
         try:
             call = resolved_call(step, course.record, course.packs)
@@ -286,6 +285,7 @@ class Turn:
             course.put_aside(step.path, hold)
             return
         course.under_way.add(step.path)
-        draft.flights.append(Flight(course, step, call, key, attempt, unanswered))
+        attempt = judgement.attempt
+        draft.flights.append(Flight(course, step, call, key, attempt, judgement.unanswered))
         sent = {"key": key, "plan_id": course.plan_id, "step": step.path, "tool": call.tool, "attempt": attempt}
         draft.add("sends", sent | {"lease_until": lease_until(call, self.now)})

@@ -42,10 +42,6 @@ Note = Callable[[Collection[UUID]], None]
 _T = TypeVar("_T")
 
 
-def note_nothing(_exceptions: Collection[UUID]) -> None:
-    """For a process that nobody needs to find out about."""
-
-
 class Landing:
     """Lands what batches left behind. One for a worker process; its thread starts with the first call."""
 
@@ -54,7 +50,7 @@ class Landing:
         land: Land,
         depart: Callable[[Sequence[Flight], Mailbox], Departure],
         retry: OnRetries,
-        note: Note = note_nothing,
+        note: Note,
     ) -> None:
         """`land` writes answers down, `depart` makes the calls that follow, `retry` gets what failed for now."""
         self._land = land

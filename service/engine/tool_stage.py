@@ -20,7 +20,7 @@ from service.domain.packs.tools import ToolKind
 from service.engine.batch import Batch, Reference
 from service.engine.course import Flight
 from service.engine.departures import Arrivals, Departure, Mailbox, depart, prepared
-from service.engine.landing import Landing, Note, OnRetries, note_nothing
+from service.engine.landing import Landing, Note, OnRetries
 from service.engine.packs import PackSource
 from service.engine.results import Retry, StageResult
 from service.engine.runner import Clock
@@ -55,7 +55,7 @@ class Patience:
     """A batch, for calls that have left; then it leaves them to the landing."""
     end_seconds: float
     """An ending process, for its landing."""
-    longest_seconds: float = 15.0
+    longest_seconds: float
     """A delivery, at most, for a call that may take its process down."""
 
     def after_silence(self, attempt: int) -> float:
@@ -84,7 +84,7 @@ class ToolStageRunner:
         admission: Admission,
         patience: Patience,
         retry: OnRetries,
-        note: Note = note_nothing,
+        note: Note,
     ) -> None:
         """`retry` gets the attempts that failed after their batch was gone; `note` what the landing waits for."""
         self._engine = engine
@@ -114,9 +114,9 @@ class ToolStageRunner:
         """Note that a batch waited for these calls in vain."""
         self._admission.outlived(prepared(flight) for flight in flights)
 
-    def start(self, batch: Batch, *, alone: bool) -> Applied:
+    def start(self, batch: Batch, *, in_company: bool) -> Applied:
         """Take each plan to its first calls, and commit which are about to go out."""
-        return self._turns.start(batch, alone=alone)
+        return self._turns.start(batch, in_company=in_company)
 
     def depart(self, flights: Sequence[Flight], mailbox: Mailbox) -> Departure:
         """Make calls that were written down; their results arrive in the mailbox."""
@@ -142,7 +142,6 @@ class _Run:
     def __init__(self, stage: ToolStageRunner, batch: Batch, patience: Patience, clock: Callable[[], float]) -> None:
         self._stage = stage
         self._batch = batch
-        self._alone = len(batch.references) == 1
         self._after_silence = patience.after_silence
         self._quiet_seconds = patience.batch_seconds
         self._longest_seconds = LONGEST_WAIT * patience.batch_seconds
@@ -170,7 +169,8 @@ class _Run:
     def _start(self) -> None:
         count = min(SLICE - self._under_way, len(self._waiting))
         references = [self._waiting.popleft() for _ in range(count)]
-        started = self._stage.start(self._batch.of(references), alone=self._alone)
+        in_company = len(references) < len(self._batch.references)
+        started = self._stage.start(self._batch.of(references), in_company=in_company)
         self._retries += started.retries
         self._started_at = self._heard_at = self._clock()
         self._leave(started.flights)

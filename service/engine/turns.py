@@ -57,11 +57,13 @@ class Turns:
         self._clock = clock
         self._admission = admission
 
-    def start(self, batch: Batch, *, alone: bool = True) -> Applied:
+    def start(self, batch: Batch, *, in_company: bool = False) -> Applied:
         """Take each plan that is due to its first calls, and commit which are about to go out.
 
-        `alone`: no other exception is in the delivery. Only then calls go out again of which no answer came.
+        `in_company`: the batch is only a part of its delivery. Calls of which no answer came go out again only for an
+        exception that has a delivery of its own.
         """
+        alone = len(batch.references) == 1 and not in_company
         turn = Turn(self._clock(), self._admission.gate())
         with unit_of_work(self._engine, batch.tenants()) as transaction:
             subjects: dict[UUID, tuple[ExceptionRecord, PackSet]] = {}

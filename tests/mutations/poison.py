@@ -100,7 +100,7 @@ MUTATIONS = (
     Mutation(
         "what had no answer is repeated alone",
         "service/engine/flights.py",
-        "if unanswered and not course.alone:",
+        "if judgement.unanswered and not course.alone:",
         "if False:",
         "tests/integration/engine/test_plans.py",
     ),

@@ -34,6 +34,10 @@ _LOGGED = """logged AS (
       FROM moved
 )"""
 
+_SUSPECTED_ANEW = """ON CONFLICT (exception_id) DO UPDATE
+   SET sequence = excluded.sequence, stage = excluded.stage, moved_at = excluded.moved_at, since = excluded.since,
+       repeats = 0, repeated_at = NULL"""
+
 
 def _in_flight(status: str) -> str:
     """The rows of a status that have not moved lately and that nothing accounts for. OFFSET 0 keeps the planner from
@@ -72,9 +76,7 @@ WITH {_PAUSED}, slow AS MATERIALIZED (
 )
 INSERT INTO suspects AS s (exception_id, sequence, stage, moved_at, since)
 SELECT exception_id, sequence, stage, updated_at, %(now)s FROM slow WHERE place <= %(most)s
-ON CONFLICT (exception_id) DO UPDATE
-   SET sequence = excluded.sequence, stage = excluded.stage, moved_at = excluded.moved_at, since = excluded.since,
-       repeats = 0, repeated_at = NULL
+{_SUSPECTED_ANEW}
  WHERE (s.sequence, s.stage, s.moved_at) <> (excluded.sequence, excluded.stage, excluded.moved_at)
 """  # noqa: S608 - made of this module's constants
 
@@ -101,9 +103,7 @@ WITH dead AS (
 INSERT INTO suspects AS s (exception_id, sequence, stage, moved_at, since)
 SELECT exception_id, sequence, stage, updated_at, %(now)s::timestamptz - make_interval(secs => %(after)s + 1)
   FROM left_behind WHERE exception_id IN (SELECT exception_id FROM let_go)
-ON CONFLICT (exception_id) DO UPDATE
-   SET sequence = excluded.sequence, stage = excluded.stage, moved_at = excluded.moved_at, since = excluded.since,
-       repeats = 0, repeated_at = NULL
+{_SUSPECTED_ANEW}
 """  # noqa: S608 - made of this module's constants
 
 MAKE_READY = f"""

@@ -147,7 +147,7 @@ class World:
 
     def delivered(self, *references: Reference) -> Applied:
         """One delivery at the tool stage, until nothing is under way; what is to come back."""
-        turn = self.turns.start(Batch(references), alone=len(references) == 1)
+        turn = self.turns.start(Batch(references))
         flights, retries = list(turn.flights), list(turn.retries)
         answers: list[tuple[Flight, ToolResult]] = []
         while flights or answers:

@@ -236,10 +236,10 @@ def test_a_call_whose_process_was_gone_before_an_answer_is_repeated_in_a_deliver
     # given two calls of one delivery that went out, and nobody is left to hear of them
     one = world([call(1, AGAIN, "first")])
     batch = Batch((one.planned(), one.planned()))
-    assert len(one.turns.start(batch, alone=False).flights) == 2
+    assert len(one.turns.start(batch).flights) == 2
     one.now += timedelta(minutes=10)
     # when they come again in company
-    again = one.turns.start(batch, alone=False)
+    again = one.turns.start(batch)
     # then neither goes out, for one of them may have ended that process: both come back alone, at once, uncounted
     assert again.flights == ()
     assert {retry.reference for retry in again.retries} == set(batch.references)

@@ -163,7 +163,7 @@ class World:
         return reconciliation.reconcile(self.parts.system, RECONCILE_AFTER_SECONDS, self.now)
 
     def _start(self, message: Message) -> None:
-        applied = self.parts.turns.start(message.batch, alone=len(message.batch.references) == 1)
+        applied = self.parts.turns.start(message.batch)
         delivery = Delivery(message, self._outs(applied.flights), list(applied.retries))
         # It stays unacknowledged, and so in the bag's keeping, until its calls are back.
         self.acknowledge(message)

@@ -32,7 +32,7 @@ class Stage:
         self.adopted: list[str] = []
         self.taken: list[str] = []
 
-    def start(self, _batch: Batch, *, alone: bool) -> Applied:
+    def start(self, _batch: Batch, *, in_company: bool) -> Applied:
         return Applied(tuple(flight(key) for key in "abc"))
 
     def depart(self, flights: Sequence[Flight], mailbox: Mailbox) -> Departure:
@@ -62,7 +62,7 @@ def test_answers_that_came_in_an_outage_are_left_to_the_landing() -> None:
     batch = Batch((Reference("t", uuid4(), 1),), 0, "batch")
     # when the first answer cannot be written down
     with pytest.raises(DatabaseUnavailableError):
-        _Run(cast(Any, stage), batch, Patience(5.0, 5.0), lambda: 0.0).carry_out()
+        _Run(cast(Any, stage), batch, Patience(5.0, 5.0, 15.0), lambda: 0.0).carry_out()
     # then the landing has every answer, also those that nobody had looked at, and waits for the call that is out
     assert sorted(stage.taken) == ["a", "b"]
     assert stage.adopted == ["c"]

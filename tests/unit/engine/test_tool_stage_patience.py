@@ -36,8 +36,8 @@ class HangingStage:
         call = ToolCall("tool", "http://tool", {}, kind=kind)
         self._flight = Flight(cast(Any, course), cast(Any, None), call, "a", 3, unanswered)
 
-    def start(self, _batch: Batch, *, alone: bool) -> Applied:
-        assert alone
+    def start(self, _batch: Batch, *, in_company: bool) -> Applied:
+        assert not in_company
         return Applied((self._flight,))
 
     def depart(self, flights: Sequence[Flight], mailbox: Mailbox) -> Departure:
@@ -54,7 +54,7 @@ class HangingStage:
         return departure.redirect(Mailbox())
 
 
-def waited(stage: HangingStage, monkeypatch: pytest.MonkeyPatch) -> float | None:
+def waited(stage: HangingStage) -> float | None:
     """How long a delivery of the call waits before it leaves it to the landing; None: it went there at once."""
     run = _Run(cast(Any, stage), Batch.single(Reference("t", uuid4(), 1)), PATIENCE, lambda: stage.now)
 
@@ -68,23 +68,19 @@ def waited(stage: HangingStage, monkeypatch: pytest.MonkeyPatch) -> float | None
     return stage.adopted_at
 
 
-def test_a_plug_in_that_may_have_ended_its_process_is_waited_for_even_if_it_is_slow(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_plug_in_that_may_have_ended_its_process_is_waited_for_even_if_it_is_slow() -> None:
     # given a plug-in's call of which no answer came, twice
     stage = HangingStage("python", unanswered=True, slow=True)
     # then a delivery waits for it, so that the end of its process is blamed on it
-    assert waited(stage, monkeypatch) == 8.0
+    assert waited(stage) == 8.0
     assert stage.left == []
 
 
 @pytest.mark.parametrize(("kind", "unanswered"), [("http", True), ("python", False)])
-def test_other_calls_are_left_to_the_landing_as_ever(
-    kind: str, unanswered: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert waited(HangingStage(kind, unanswered, slow=False), monkeypatch) == 1.0
+def test_other_calls_are_left_to_the_landing_as_ever(kind: str, unanswered: bool) -> None:
+    assert waited(HangingStage(kind, unanswered, slow=False)) == 1.0
     slow = HangingStage(kind, unanswered, slow=True)
-    assert waited(slow, monkeypatch) is None
+    assert waited(slow) is None
     assert slow.left == ["a"]
 
 
@@ -95,8 +91,8 @@ class BusyStage(HangingStage):
         super().__init__("http", unanswered=False, slow=False)
         self.landed = 0
 
-    def start(self, batch: Batch, *, alone: bool) -> Applied:
-        (first,) = super().start(batch, alone=alone).flights
+    def start(self, batch: Batch, *, in_company: bool) -> Applied:
+        (first,) = super().start(batch, in_company=in_company).flights
         return Applied((first, replace(first, key="b")))
 
     def land(self, arrivals: Arrivals) -> Applied:
