@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from tests.chaos.transport.plan import POOL_PROCESSES, Scale, Share
+from tests.chaos.transport.plan import Scale, Share
 
 PROJECT = Path(__file__).resolve().parents[3]
 _END_SECONDS = 45.0
@@ -49,9 +49,8 @@ class Fleet:
         seed = f"{self._scale.seed}-{name}"
         own = {**self._where, "journal": str(self._journals / name), "seed": seed, "prefetch": self._scale.prefetch}
         if slot.startswith("worker"):
-            command = ["-m", "celery", "-A", "tests.chaos.transport.tasks", "worker", "-l", "INFO"]
-            size = ["-n", f"{name}@chaos", "-c", str(POOL_PROCESSES)]
-            self._running[slot] = self._spawn([*command, *size], name, CHAOS=json.dumps(own))
+            command = ["-m", "celery", "-A", "tests.chaos.transport.tasks", "worker", "-c", "2", "-l", "INFO"]
+            self._running[slot] = self._spawn([*command, "-n", f"{name}@chaos"], name, CHAOS=json.dumps(own))
         else:
             self._running[slot] = self._spawn(["-m", "tests.chaos.transport.consumer", json.dumps(own)], name)
 

@@ -10,8 +10,6 @@ PLAIN_QUEUE = "chaos.plain"
 TASK_QUEUE = "chaos.tasks"
 PARTITIONS = 16
 SESSION_SECONDS = 6.0
-POOL_PROCESSES = 2
-"""Of each Celery worker."""
 
 
 class Kind(Enum):

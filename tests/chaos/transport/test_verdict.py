@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.transport.conduct import Run
-from tests.chaos.transport.plan import PLAIN_QUEUE, TASK_QUEUE, Scale, faults, shares
+from tests.chaos.transport.plan import PLAIN_QUEUE, Scale, faults, shares
 from tests.chaos.transport.producer import batches
 from tests.chaos.transport.verdict import Verdict, judge, load
 
@@ -71,25 +71,6 @@ def test_a_kill_explains_what_was_done_just_before(tmp_path: Path, killed_at: fl
     kill: Lines = [("fault", killed_at, "KILL", "plain0.1", 1.0)]
     verdict = verdict_of(tmp_path, {**GOOD, "plain1.1": again, "events": kill})
     assert verdict.reruns == {reason: 1}
-
-
-@pytest.mark.parametrize(
-    ("began", "explained"), [((7.9,), 1), ((7.6, 7.8), 2), ((7.5, 7.7, 7.9), 2), ((4.0,), 0), ((12.0,), 0)]
-)
-def test_a_stop_explains_one_task_of_each_process_of_a_pool(
-    tmp_path: Path, began: tuple[float, ...], explained: int
-) -> None:
-    # given a Celery worker that is told to stop at 8 s, and tasks of its that another worker runs again
-    journals: dict[str, Lines] = {"producer0": [], "worker0.1": [], "worker1.1": []}
-    for number, at in enumerate(began):
-        journals["producer0"].append(("sent", 1.0, TASK_QUEUE, f"k{number}", 0))
-        journals["worker0.1"] += [("got", at, -1, -1, f"k{number}", 0, 0), ("done", at + 0.05, f"k{number}", 0)]
-        journals["worker1.1"] += [("got", 40.0, -1, -1, f"k{number}", 0, 1), ("done", 40.1, f"k{number}", 0)]
-    # when the judge is asked
-    verdict = verdict_of(tmp_path, {**journals, "events": [("fault", 8.0, "TERM", "worker0.1", 1.0)]})
-    # then no more are excused than the pool has processes, and only those that began about then
-    unexcused = verdict.reruns.pop("AFTER ITS COMMIT", 0)
-    assert (sum(verdict.reruns.values()), unexcused) == (explained, len(began) - explained)
 
 
 def test_a_half_written_line_is_left_out(tmp_path: Path) -> None:

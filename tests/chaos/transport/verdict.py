@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.chaos.transport.conduct import Run
 from tests.chaos.transport.journal import Record, read
-from tests.chaos.transport.plan import POOL_PROCESSES, SESSION_SECONDS, Kind, Scale
+from tests.chaos.transport.plan import SESSION_SECONDS, Kind, Scale
 
 _SCHEMA = Path(__file__).with_name("verdict.sql")
 COMMIT_PATIENCE = 2.0
@@ -112,8 +112,7 @@ def judge(scale: Scale, run: Run, patience: float = COMMIT_PATIENCE) -> Verdict:
 def load(database: sqlite3.Connection, journals: Path, patience: float = COMMIT_PATIENCE) -> None:
     """Fill the tables from a folder of journals."""
     database.executescript(_SCHEMA.read_text(encoding="utf-8"))
-    patiences = (patience, _DRAIN_PATIENCE, _SESSION_PATIENCE, POOL_PROCESSES)
-    database.execute("INSERT INTO patience VALUES (?, ?, ?, ?)", patiences)
+    database.execute("INSERT INTO patience VALUES (?, ?, ?)", (patience, _DRAIN_PATIENCE, _SESSION_PATIENCE))
     for record in read(journals):
         _insert(database, record)
     database.execute(_RUNS)

@@ -7,7 +7,7 @@ CREATE TABLE done (who TEXT, at REAL, key TEXT, seq INTEGER);
 CREATE TABLE fault (at REAL, ended REAL, kind TEXT, who TEXT);
 CREATE TABLE expelled (at REAL, who TEXT);
 CREATE TABLE hung (at REAL, who TEXT);
-CREATE TABLE patience (commits REAL, drain REAL, session REAL, pool INTEGER);
+CREATE TABLE patience (commits REAL, drain REAL, session REAL);
 
 CREATE INDEX sent_key ON sent (key, seq);
 CREATE INDEX again_key ON again (key, seq);
@@ -41,15 +41,6 @@ SELECT b.key, b.seq, b.who, b.at FROM first b
 WHERE b.seq > 0 AND NOT EXISTS (
     SELECT 1 FROM done d WHERE d.key = b.key AND d.seq = b.seq - 1 AND d.at <= b.at);
 
--- A task of a Celery worker that was told to stop: had the worker not heard of its start by then, Celery drops it, works
--- it to its end and does not acknowledge it. Each process of the pool can have one such task, not more.
-CREATE VIEW dropped_by_celery AS
-SELECT * FROM (
-    SELECT r.*, row_number() OVER (PARTITION BY r.who ORDER BY r.at DESC) AS from_last
-    FROM run r JOIN fault f ON f.who = r.who AND f.kind = 'TERM', patience p
-    WHERE r.part = -1 AND r.at BETWEEN f.at - p.commits AND f.at + p.commits
-) WHERE from_last <= (SELECT pool FROM patience);
-
 -- A message that was handed out again, with the reason that explains it. The worst comes last: it was done, and its
 -- process then had the time and the connection to commit that.
 CREATE VIEW rerun AS
@@ -75,8 +66,6 @@ SELECT r.key, r.seq, r.nth, r.who AS before, r.at AS before_at, r.done, n.who, n
             THEN 'a broker was gone when it should have been committed'
         WHEN EXISTS (SELECT 1 FROM again a WHERE a.key = r.key AND a.seq = r.seq)
             THEN 'stored twice: its publish was not confirmed'
-        WHEN EXISTS (SELECT 1 FROM dropped_by_celery d WHERE d.key = r.key AND d.seq = r.seq AND d.nth = r.nth)
-            THEN 'its worker was told to stop, and Celery had not heard of its start'
         ELSE 'AFTER ITS COMMIT'
     END AS reason
 FROM run r JOIN run n ON n.key = r.key AND n.seq = r.seq AND n.nth = r.nth + 1, patience p;
