@@ -11,6 +11,7 @@ from service.domain.exceptions import Stage
 from service.engine.pipeline import Pipeline
 from service.engine.results import Retry
 from service.settings import load_settings
+from service.transport.stopping import HearStarts
 from service.wiring import build_pipeline
 from tasks.bounds import bound_this_process
 from tasks.refusals import Refusals
@@ -72,3 +73,4 @@ app.pipeline = ProcessPipeline(_build)
 app.endings = Endings()
 app.watchdog = Watchdog()
 app.steps["consumer"].add(Refusals)
+app.steps["worker"].add(HearStarts)

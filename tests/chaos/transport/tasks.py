@@ -15,6 +15,7 @@ from celery import Celery, Task
 from celery.signals import worker_init
 from kombu import Queue
 
+from service.transport.stopping import HearStarts
 from tests.chaos.transport.journal import Expulsions, Journal
 from tests.chaos.transport.plan import TASK_QUEUE
 
@@ -36,6 +37,7 @@ def configured(url: str, options: dict[str, Any]) -> Celery:
         worker_prefetch_multiplier=4,
         worker_cancel_long_running_tasks_on_connection_loss=False,
     )
+    app.steps["worker"].add(HearStarts)
     return app
 
 

@@ -13,6 +13,8 @@ from typing import Any
 from celery import Celery, Task
 from kombu import Exchange, Queue
 
+from service.transport.stopping import HearStarts
+
 STAGES = ("intake", "triage", "policy", "playbook", "tool")
 EXCHANGE = Exchange("exceptions", type="topic")
 
@@ -29,6 +31,7 @@ app.conf.update(
     task_queues=[Queue("plain"), *(Queue(stage, EXCHANGE, routing_key=f"{stage}.#") for stage in STAGES)],
     worker_prefetch_multiplier=4,
 )
+app.steps["worker"].add(HearStarts)
 
 
 def note(kind: str, **facts: Any) -> None:

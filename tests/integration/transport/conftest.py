@@ -142,16 +142,21 @@ class Fleet:
                 continue
         worker.wait(10)
 
-    def stop(self) -> None:
+    def stop(self, within: float | None = None) -> None:
+        """Tell every worker to stop and kill what does not; `within` so many seconds it is a failure."""
         for worker in self.workers.values():
             worker.terminate()
-        for worker in self.workers.values():
+        deadline = time.monotonic() + (within or 15)
+        late = []
+        for name, worker in self.workers.items():
             try:
-                worker.wait(15)
+                worker.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
+                late.append(name)
                 worker.kill()
                 worker.wait(5)
         self.workers.clear()
+        assert within is None or not late, f"workers that had not stopped after {within:g} s: {late}"
 
     def run(self, code: str) -> str:
         """Run code that uses ``app`` in a process of its own, as a web application would; return what it prints."""

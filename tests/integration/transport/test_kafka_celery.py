@@ -152,22 +152,23 @@ def test_threads_and_solo_pools_work_too(fleet: Fleet) -> None:
     assert {key: len(entries) for key, entries in by_key(fleet.journal("end")).items()} == {"threads": 20, "solo": 20}
 
 
-def test_a_worker_told_to_stop_finishes_and_leaves_nothing_to_do_twice(fleet: Fleet) -> None:
-    # given a worker whose pool reported both tasks it works, with more tasks waiting
-    # (one whose start the pool has not reported when it is told to stop is run again: Celery drops it)
-    fleet.start("first")
-    fleet.ready("first")
-    fleet.run("for number in range(2): work.delay(number, seconds=12)")
-    active = "print(sum(map(len, (app.control.inspect(timeout=3, limit=1).active() or {}).values())))"
-    until(lambda: fleet.run(active).strip() == "2", "two tasks are worked", 30)
-    fleet.run("for number in range(2, 20): work.delay(number, seconds=0.05)")
-    # when it is told to stop, and another takes over
-    fleet.stop()
-    assert {number for _, number in done(fleet)} == {0, 1}
-    fleet.start("second")
-    until(lambda: len(done(fleet)) >= 20, "all 20 tasks done", 30)
-    # then nothing was run twice
-    assert len(fleet.journal("begin")) == 20
+def test_workers_told_to_stop_finish_what_they_began_end_at_once_and_leave_nothing_to_do_twice(fleet: Fleet) -> None:
+    # given workers amid thousands of tiny tasks: some have always just begun, and no worker has heard of it yet
+    workers = ("one", "two", "three", "four")
+    fleet.run("for number in range(3000): work.delay(number, seconds=0.002)")
+    for name in workers:
+        fleet.start(name, "-Q", "plain", "-c", "4")
+    until(lambda: all(fleet.log(name).count("succeeded") >= 20 for name in workers), "every worker works", 60)
+    # when all are told to stop
+    fleet.stop(within=15)
+    # then they ended, and what they had begun they had done
+    begun = [entry["number"] for entry in fleet.journal("begin")]
+    assert len(begun) < 3000
+    assert {number for _, number in done(fleet)} == set(begun)
+    # and another does the rest, and nothing twice
+    fleet.start("last", "-Q", "plain")
+    until(lambda: len(done(fleet)) >= 3000, "all tasks done", 60)
+    assert len(fleet.journal("begin")) == 3000
 
 
 def test_an_exchange_without_a_queue_is_told_to_who_publishes(corner: Corner, tmp_path: Path) -> None:
