@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import urlsplit, urlunsplit
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +13,8 @@ from service.api import create_app
 from service.persistence.unit_of_work import unit_of_work
 from service.settings import Settings
 from tests.client import wait_for
-from tests.integration.api.severable import SeverableWay
 from tests.integration.api.world import Caller, Tenant, World, exception, refused
+from tests.network.severable import SeverableWay, severable_way
 
 NOBODY_LISTENS = "127.0.0.1:1"
 
@@ -28,12 +28,9 @@ class Fragile:
 
 
 @pytest.fixture
-def fragile(migrated: Settings, tenant: Tenant) -> Iterator[Fragile]:
-    parts = urlsplit(migrated.database_url)
-    with SeverableWay(parts.hostname or "localhost", parts.port or 5432) as way:
-        login, _, _ = parts.netloc.rpartition("@")
-        url = urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{way.port}"))
-        app = create_app(migrated.model_copy(update={"database_url": url}))
+def fragile(migrated: Settings, tenant: Tenant, tmp_path: Path) -> Iterator[Fragile]:
+    with severable_way(migrated.database_url, tmp_path / "way.log") as way:
+        app = create_app(migrated.model_copy(update={"database_url": way.url}))
         yield Fragile(way, Caller(app.test_client(), tenant.keys["admin"]))
 
 
@@ -79,7 +76,7 @@ def test_what_broke_off_in_its_commit_is_taken_once_when_it_is_sent_again(
     fragile.caller.accepted()
     before = world.stored(tenant)
     headers = {"idempotency_key": f"once-{arrived}"}
-    fragile.way.cut_at(b"COMMIT", passing_on=arrived)
+    fragile.way.lose_commits(arriving=arrived)
     # when something is sent
     answer = fragile.caller.post("/exceptions", exception(), **headers)
     # then the sender is told to come again: nobody knows what became of it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import urlsplit, urlunsplit
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -20,28 +20,25 @@ from service.persistence.packs import StoredPacks
 from service.persistence.sealing import Sealing
 from service.persistence.unit_of_work import unit_of_work
 from service.settings import Settings
-from tests.integration.api.severable import SeverableWay
 from tests.integration.engine.conftest import MakeWorld
 from tests.integration.engine.plans import AGAIN, built, call
+from tests.network.severable import SeverableWay, severable_way
 
 pytestmark = pytest.mark.stack
 
 
 @pytest.fixture
-def way(migrated: Settings) -> Iterator[SeverableWay]:
+def way(migrated: Settings, tmp_path: Path) -> Iterator[SeverableWay]:
     """A way to the run's PostgreSQL that can be cut."""
-    parts = urlsplit(migrated.database_url)
-    with SeverableWay(parts.hostname or "localhost", parts.port or 5432) as severable:
-        yield severable
+    with severable_way(migrated.database_url, tmp_path / "way.log") as way:
+        yield way
 
 
 @pytest.fixture
-def severed(migrated: Settings, way: SeverableWay) -> Iterator[Engine]:
+def severed(way: SeverableWay) -> Iterator[Engine]:
     """The application's engine over that way, with a breaker as a worker has it."""
-    parts = urlsplit(migrated.database_url)
-    login, _, _ = parts.netloc.rpartition("@")
-    url = urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{way.port}"))
-    engine = open_engine(url, Role.APPLICATION, pool_size=2, sealing=Sealing(), breaker=OutageBreaker(open_seconds=0))
+    breaker = OutageBreaker(open_seconds=0)
+    engine = open_engine(way.url, Role.APPLICATION, pool_size=2, sealing=Sealing(), breaker=breaker)
     yield engine
     engine.dispose()
 
@@ -98,7 +95,7 @@ def test_a_stage_whose_commit_broke_off_is_worked_once(
     one = world([call(1, AGAIN, "first")])
     reference = one.accepted()
     deciding = StageRunner(severed, PackSource(StoredPacks(), built), DECIDE, lambda: one.now)
-    way.cut_at(b"COMMIT", passing_on=arrived)
+    way.lose_commits(arriving=arrived)
     # when the delivery comes, and comes again because nobody knows what became of it
     with pytest.raises(DatabaseUnavailableError):
         deciding.run(Stage.INTAKE, Batch.single(reference))
