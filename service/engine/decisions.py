@@ -1,8 +1,8 @@
 """Decisions as the statements take them: one JSON object an exception, with lists of rows for what hangs on it.
 
 Scalar keys are columns of the move; `plans`, `steps`, `settles`, `results`, `answers`, `sends`, `effects`, `timers`
-and `notices` are lists of rows (`service.persistence.statements.stages.PARTS`). One exception has at most one decision
-in a statement: a second would be lost.
+and `notices` are lists of rows (`service.persistence.statements.applying.PARTS`). One exception has at most one
+decision in a statement: a second would be lost.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from service.domain.exceptions import (
 from service.domain.plans import Plan, StepResult, StepState, from_document
 from service.errors import PermanentError, TransientError
 from service.persistence.sealing import PAYLOAD, Sealing, input_slot
-from service.persistence.statements import stages as sql
+from service.persistence.statements import applying, failing, loading
 from service.persistence.unit_of_work import Transaction, as_bytea, as_json
 
 
@@ -83,7 +83,7 @@ class StageRepository:
 
         `first`: the delivery is about first inputs, so what only later ones need is not looked for.
         """
-        statement = sql.LOAD_FIRST if first and stage is not Stage.TOOL else sql.LOAD[stage]
+        statement = loading.LOAD_FIRST if first and stage is not Stage.TOOL else loading.LOAD[stage]
         rows = self._transaction.rows(statement, {"ids": [str(i) for i in ids]})
         sealing = self._transaction.sealing
         loaded = [_loaded(row, sealing) for row in rows]
@@ -91,20 +91,20 @@ class StageRepository:
 
     def load_redriven(self, ids: Iterable[UUID]) -> dict[UUID, LoadedException]:
         """Rows that `load` has locked, of inputs that were sent again, with the plan that may be there from before."""
-        rows = self._transaction.rows(sql.LOAD_REDRIVEN, {"ids": [str(i) for i in ids]})
+        rows = self._transaction.rows(loading.LOAD_REDRIVEN, {"ids": [str(i) for i in ids]})
         loaded = [_loaded(row, self._transaction.sealing) for row in rows]
         return {one.record.exception_id: one for one in loaded}
 
     def forget_steps(self, plans: Sequence[UUID]) -> None:
         """Forget what is recorded of the steps of plans that are about to be made anew, and their timers."""
-        self._transaction.run(sql.FORGET_STEPS, {"plans": [str(plan) for plan in plans]})
+        self._transaction.run(applying.FORGET_STEPS, {"plans": [str(plan) for plan in plans]})
 
     def look(self, ids: Iterable[UUID]) -> dict[UUID, LoadedException]:
         """As `load` at intake, for those who only look: nothing is locked, and nobody waits.
 
         Raises what `fault` would tell.
         """
-        rows = self._transaction.rows(sql.LOOK, {"ids": [str(i) for i in ids]})
+        rows = self._transaction.rows(loading.LOOK, {"ids": [str(i) for i in ids]})
         sealing = self._transaction.sealing
         loaded = [_loaded(row, sealing) for row in rows]
         for one in loaded:
@@ -115,21 +115,21 @@ class StageRepository:
     def effects(self, ids: Iterable[UUID]) -> dict[UUID, dict[str, Effect]]:
         """Every effect of these exceptions so far, by exception and idempotency key."""
         found: dict[UUID, dict[str, Effect]] = {}
-        for row in self._transaction.rows(sql.LOAD_EFFECTS, {"ids": [str(i) for i in ids]}):
+        for row in self._transaction.rows(loading.LOAD_EFFECTS, {"ids": [str(i) for i in ids]}):
             effect = Effect(row.state, row.attempt, row.lease_until, row.output, row.plan_id, row.step)
             found.setdefault(row.exception_id, {})[str(row.idempotency_key)] = effect
         return found
 
     def results(self, ids: Iterable[UUID]) -> dict[tuple[UUID, UUID], Any]:
         """Large results, by the exception they belong to and their id."""
-        rows = self._transaction.rows(sql.LOAD_RESULTS, {"ids": [str(i) for i in ids]})
+        rows = self._transaction.rows(loading.LOAD_RESULTS, {"ids": [str(i) for i in ids]})
         return {(row.exception_id, row.result_id): row.document for row in rows}
 
     def apply(self, stage: Stage, decisions: Sequence[Mapping[str, Any]], now: datetime) -> list[Moved]:
         """Write decisions; the rows that come back are the ones that really moved.
 
         A decision's keys are the columns of the statement's record, and the names of PARTS for its lists of rows,
-        in `service.persistence.statements.stages`. One exception may have one decision in a statement.
+        in `service.persistence.statements.applying`. One exception may have one decision in a statement.
         """
         if stage is Stage.INTAKE:
             decisions = [self._sealed(one) if "raw_payload" in one else one for one in decisions]
@@ -138,7 +138,7 @@ class StageRepository:
         parameters = {"decisions": as_json(moves), "stage": int(stage), "next_stage": int(next_stage), "now": now}
         parameters |= {name: as_json(rows) for name, rows in parts.items()}
         approvals = stage in _ASKING and any(d["sequence"] > 1 or "approval" in d for d in decisions)
-        rows = self._transaction.rows(sql.apply(stage, tuple(parts), approvals), parameters)
+        rows = self._transaction.rows(applying.apply(stage, tuple(parts), approvals), parameters)
         return [Moved(row.exception_id, row.sequence, row.last_sequence, row.stage_now) for row in rows]
 
     def _sealed(self, decision: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -152,12 +152,12 @@ class StageRepository:
         """Make the next input of each finished exception ready, where one waits, and wake the dispatchers."""
         waiting = [{"id": m.exception_id, "sequence": m.sequence} for m in finished if m.last_sequence > m.sequence]
         if waiting:
-            self._transaction.run(sql.OPEN_GATE, {"finished": as_json(waiting), "now": now})
+            self._transaction.run(applying.OPEN_GATE, {"finished": as_json(waiting), "now": now})
             self._transaction.run("SELECT pg_notify('outbox', '')")
 
     def record_retries(self, stage: Stage, retries: Sequence[Mapping[str, Any]], now: datetime) -> None:
         """Note failed attempts: {id, sequence, attempt, rate_limited, retry_at, data} each."""
-        self._transaction.run(sql.RECORD_RETRIES, {"decisions": as_json(retries), "stage": int(stage), "now": now})
+        self._transaction.run(failing.RECORD_RETRIES, {"decisions": as_json(retries), "stage": int(stage), "now": now})
 
     def dead_letter(
         self,
@@ -169,9 +169,9 @@ class StageRepository:
         """Give exceptions up: {id, sequence, attempts, error_class, message} each; `notices`: whom to tell of it."""
         parameters = {"decisions": as_json(failures), "stage": int(stage), "now": now}
         if notices:
-            self._transaction.run(sql.DEAD_LETTER_TELLING, {**parameters, "notices": as_json(notices)})
+            self._transaction.run(failing.DEAD_LETTER_TELLING, {**parameters, "notices": as_json(notices)})
         else:
-            self._transaction.run(sql.DEAD_LETTER, parameters)
+            self._transaction.run(failing.DEAD_LETTER, parameters)
 
     def batch_done(self, lane: int, batch_id: str) -> None:
         """Tell the lane's dispatcher, at commit, that this batch needs its place no more."""
@@ -185,11 +185,11 @@ def _divided(
     moves: list[Mapping[str, Any]] = []
     parts: dict[str, list[dict[str, Any]]] = {}
     for decision in decisions:
-        present = sql.PARTS.keys() & decision.keys()
+        present = applying.PARTS.keys() & decision.keys()
         for name in present:
             parts.setdefault(name, []).extend(decision[name])
         moves.append({key: value for key, value in decision.items() if key not in present} if present else decision)
-    return moves, {name: parts[name] for name in sql.PARTS if parts.get(name)}
+    return moves, {name: parts[name] for name in applying.PARTS if parts.get(name)}
 
 
 class _LoadedRow(NamedTuple):

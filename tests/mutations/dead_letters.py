@@ -39,7 +39,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an input that fails again is pending again",
-        "service/persistence/statements/stages.py",
+        "service/persistence/statements/failing.py",
         "SET state = 'pending', settled_at = NULL, position = excluded.position",
         "SET position = excluded.position",
         _READING,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.mutations.mutation import Mutation
 
 GUARD = "service/domain/guard.py"
-STAGES = "service/persistence/statements/stages.py"
+APPLYING = "service/persistence/statements/applying.py"
 EFFECT_LEDGER = "service/engine/effect_ledger.py"
 FLIGHTS = "service/engine/flights.py"
 OUTPUTS = "service/engine/outputs.py"
@@ -23,7 +23,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a zombie cannot write, whatever it decided",
-        STAGES,
+        APPLYING,
         "AND CASE WHEN e.sequence = d.sequence AND e.stage = %(stage)s",
         "AND CASE WHEN true",
         ENGINE,
@@ -86,7 +86,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an answer counts for the attempt it answers",
-        STAGES,
+        APPLYING,
         "CASE WHEN t.state = 'sent' AND t.attempt = a.attempt THEN true ELSE false END",
         "true",
         f"{TEST_PLANS}::test_an_answer_to_an_attempt_that_another_delivery_repeated_moves_nothing",

@@ -36,7 +36,7 @@ MUTATIONS = (
     ),
     Mutation(
         "L3: an exception's positions are one after the other",
-        "service/persistence/statements/stages.py",
+        "service/persistence/statements/failing.py",
         "hold_reason = NULL, position = e.position + 1, updated_at = %(now)s",
         "hold_reason = NULL, updated_at = %(now)s",
         ROUNDS,

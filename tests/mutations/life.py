@@ -52,7 +52,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a backtest waits for nobody",
-        "service/persistence/statements/stages.py",
+        "service/persistence/statements/loading.py",
         '.replace("FOR UPDATE OF e", "")',
         "",
         "tests/integration/packs/test_backtest.py::test_a_backtest_waits_for_nobody_and_nobody_for_it",

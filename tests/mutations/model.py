@@ -9,7 +9,7 @@ from __future__ import annotations
 from tests.mutations.mutation import Change, Mutation
 
 MODEL = "tests/integration/model"
-STAGES = "service/persistence/statements/stages.py"
+APPLYING = "service/persistence/statements/applying.py"
 RUNNER = "service/engine/runner.py"
 
 MUTATIONS = (
@@ -47,7 +47,7 @@ MUTATIONS = (
         "if delivered == actual:",
         "if delivered.sequence == actual.sequence:",
         MODEL,
-        also=(Change(STAGES, "AND CASE WHEN e.sequence = d.sequence AND e.stage = %(stage)s", "AND CASE WHEN true"),),
+        also=(Change(APPLYING, "AND CASE WHEN e.sequence = d.sequence AND e.stage = %(stage)s", "AND CASE WHEN true"),),
     ),
     Mutation(
         "model, L2: a request repeated under its key is accepted once",

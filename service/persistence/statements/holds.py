@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.persistence.statements.stages import GUARD
+from service.persistence.statements.applying import GUARD
 
 HOLD = """
 -- The exceptions stay where they are. One that is held again and again waits half as long as it has waited

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.persistence.statements.stages import GUARD
+from service.persistence.statements.applying import GUARD
 
 
 def gone(written_at: str, session: str) -> str:

@@ -1,4 +1,4 @@
-"""Statements of timers. Stages set them (`service.persistence.statements.stages`), the dispatcher fires them.
+"""Statements of timers. Stages set them (`service.persistence.statements.applying`), the dispatcher fires them.
 
 FIRE runs as the SYSTEM role and sees every tenant's timers.
 """

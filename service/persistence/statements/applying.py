@@ -1,4 +1,4 @@
-"""Statements of the stage engine: set-based, one round trip for a whole batch, the guard in the WHERE.
+"""Statements that apply what a stage decided: set-based, one round trip for a whole batch, the guard in the WHERE.
 
 Every statement that moves exceptions takes its decisions as one JSON array and returns the rows that
 really moved. A row that is elsewhere by now does not match, writes nothing and is not
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from service.domain.exceptions import Stage
-from service.persistence.statements.approvals import APPROVAL_COLUMNS, APPROVAL_JOIN, APPROVALS_AFTER, APPROVALS_COLUMN
+from service.persistence.statements.approvals import APPROVALS_AFTER, APPROVALS_COLUMN
 from service.persistence.statements.notifications import told
 
 GUARD = """AND CASE WHEN e.sequence = d.sequence AND e.stage = %(stage)s
@@ -23,61 +23,6 @@ It is wrapped in CASE to be opaque to the planner. As plain comparisons it makes
 database) look as if one row matched, and the join is then planned as the product of batch and table; a list of
 statuses also tempts it to walk every row in flight by the status index instead of probing the primary key.
 """
-
-_LOAD = """
--- Locks the batch's rows in id order, so that workers holding overlapping batches (a redelivery after a
--- rebalance) queue up behind one another instead of deadlocking.
-SELECT e.exception_id, e.tenant_id, e.status, e.resting_status, e.sequence, e.stage, e.source_system,
-       e.exception_type, e.reported_severity, e.severity, e.confidence, e.entity, e.sealed_payload,
-       e.occurred_at, e.received_at, e.deadline_at, e.domain_version, e.tenant_version,
-       i.type AS input_type, i.data AS input_data, i.actor AS input_actor, i.sealed_data,
-       e.redriven_with{columns}
-  FROM exceptions e
-  LEFT JOIN inputs i ON i.exception_id = e.exception_id AND i.sequence = e.sequence
-  {joins}
- WHERE e.exception_id = ANY(%(ids)s::uuid[])
- ORDER BY e.exception_id
-   FOR UPDATE OF e
-"""
-
-_PLAN_JOIN = """
-  LEFT JOIN LATERAL (SELECT plan_id, document, plan_hash, sequence
-                       FROM plans WHERE plans.exception_id = e.exception_id{when}
-                      ORDER BY plans.sequence DESC LIMIT 1) p ON true
-  LEFT JOIN LATERAL (SELECT jsonb_object_agg(step, jsonb_build_array(state, output, error, completed_by,
-                                                                          number)) AS steps
-                       FROM plan_steps WHERE plan_steps.plan_id = p.plan_id) s ON true
-"""
-"""Tools' answers are not among the outputs: they are with the effects, which LOAD_EFFECTS reads."""
-
-_PLAN = ", p.document AS plan, p.plan_id, p.plan_hash, s.steps"
-_APPROVAL = f", {APPROVAL_COLUMNS}"
-_ABOUT_APPROVAL = " AND i.type IN ('approved', 'rejected', 'approval_expired')"
-"""Only a decision about an approval needs the plan that it is about; nothing is looked up for the others."""
-
-
-def _load(columns: str = "", joins: str = "") -> str:
-    return _LOAD.format(columns=columns, joins=joins)
-
-
-LOAD_FIRST = _load()
-"""For the first input of an exception, before the tool stage: it has no plan and no approval yet."""
-
-LOAD: Mapping[Stage, str] = {
-    Stage.INTAKE: _load(),
-    Stage.TRIAGE: _load(),
-    Stage.POLICY: _load(_PLAN + _APPROVAL, _PLAN_JOIN.format(when=_ABOUT_APPROVAL) + APPROVAL_JOIN),
-    Stage.PLAYBOOK: _load(_PLAN + _APPROVAL, _PLAN_JOIN.format(when=" AND e.sequence > 1") + APPROVAL_JOIN),
-    Stage.TOOL: _load(_PLAN, _PLAN_JOIN.format(when="")),
-}
-"""By stage. The first input of an exception has no plan before the playbook stage, and is not searched for one."""
-
-LOAD_REDRIVEN = _load(_PLAN + _APPROVAL + ", p.sequence AS plan_sequence", _PLAN_JOIN.format(when="") + APPROVAL_JOIN)
-"""For inputs that were sent again, at the stages that plan: a plan may have been made for them before, also for a
-first input. Under the locks of LOAD."""
-
-LOOK = _load().replace("FOR UPDATE OF e", "")
-"""For a backtest: it writes nothing, so it has nothing to lock."""
 
 _APPLY = """
 -- The rows are already locked by the load of the same transaction, except when a zombie got here: then the
@@ -261,21 +206,10 @@ def apply(stage: Stage, parts: tuple[str, ...], approvals: bool) -> str:
     )
 
 
-LOAD_EFFECTS = """
--- No lock of its own: effects only change under their exception's row lock, which the caller holds.
-SELECT exception_id, idempotency_key, plan_id, step, state, attempt, lease_until, output
-  FROM tool_executions WHERE exception_id = ANY(%(ids)s::uuid[])
-"""
-
 FORGET_STEPS = """
 -- Of plans that are made anew, in the transaction that replaces them, under the locks of their exceptions.
 WITH timed AS (DELETE FROM timers WHERE plan_id = ANY(%(plans)s::uuid[]))
 DELETE FROM plan_steps WHERE plan_id = ANY(%(plans)s::uuid[])
-"""
-
-LOAD_RESULTS = """
--- Results are written once and never change: no lock.
-SELECT exception_id, result_id, document FROM tool_results WHERE result_id = ANY(%(ids)s::uuid[])
 """
 
 OPEN_GATE = """
@@ -291,78 +225,3 @@ UPDATE exceptions e
    SET sequence = r.sequence, stage = r.stage, status = 'IN_PROGRESS', updated_at = %(now)s
   FROM ready r WHERE e.exception_id = r.exception_id
 """
-
-RECORD_RETRIES = """
--- The exceptions stay where they are; the time lets the reconciler leave them alone until then. Locks rows in
--- the order of the update, one batch's failures at a time; a deadlock is retried as an outage is.
-WITH decided AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%(decisions)s::json)
-        AS d(id uuid, sequence int, attempt smallint, rate_limited smallint, retry_at timestamptz, data json)
-), moved AS (
-    UPDATE exceptions e
-       SET attempt = d.attempt, rate_limited = d.rate_limited, retry_at = d.retry_at,
-           hold_reason = NULL, position = e.position + 1, updated_at = %(now)s
-      FROM decided d
-     WHERE e.exception_id = d.id
-       {guard}
-    RETURNING e.*, d.data
-)
-INSERT INTO events (exception_id, position, occurred_at, tenant_id, sequence, stage, attempt, type, trace_id,
-                    domain_version, tenant_version, data)
-SELECT exception_id, position, %(now)s, tenant_id, sequence, stage, attempt, 'RetryScheduled', trace_id,
-       domain_version, tenant_version, data::jsonb
-  FROM moved
-""".replace("{guard}", GUARD)
-
-_DEAD_LETTER = """
--- The event stays unfinished: its row keeps sequence and stage, so every later event of the exception waits. An input
--- has one dead letter: failing again after a redrive, it is pending again. Its row is only written under the lock of
--- its exception's, which the update takes.
-WITH decided AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%(decisions)s::json)
-        AS d(id uuid, sequence int, attempts smallint, dead_letter_id uuid, error_class text, error_kind text,
-             message text, pattern text, signature text, tool text, evidence jsonb)
-), moved AS (
-    UPDATE exceptions e
-       SET status = 'DEAD_LETTERED', attempt = d.attempts, retry_at = NULL, hold_reason = NULL, held_since = NULL,
-           position = e.position + 1,
-           updated_at = %(now)s
-      FROM decided d
-     WHERE e.exception_id = d.id
-       {guard}
-    RETURNING e.*, d.dead_letter_id, d.attempts, d.error_class, d.error_kind, d.message, d.pattern, d.signature, d.tool,
-              d.evidence
-), kept AS (
-    INSERT INTO dead_letters AS l (dead_letter_id, exception_id, sequence, position, tenant_id, stage, error_class,
-                                   error_kind, message, signature, pattern, tool, attempts, first_dead_lettered_at,
-                                   dead_lettered_at, exception_type, source_system, domain_version, tenant_version,
-                                   evidence)
-    SELECT dead_letter_id, exception_id, sequence, position, tenant_id, stage, error_class, error_kind, message,
-           signature, pattern, tool, attempts, %(now)s, %(now)s, exception_type, source_system, domain_version,
-           tenant_version, evidence
-      FROM moved
-    ON CONFLICT (exception_id, sequence) DO UPDATE
-       SET state = 'pending', settled_at = NULL, position = excluded.position, stage = excluded.stage,
-           error_class = excluded.error_class, error_kind = excluded.error_kind, message = excluded.message,
-           signature = excluded.signature, pattern = excluded.pattern, tool = excluded.tool,
-           attempts = excluded.attempts, dead_lettered_at = excluded.dead_lettered_at,
-           exception_type = excluded.exception_type, source_system = excluded.source_system,
-           domain_version = excluded.domain_version, tenant_version = excluded.tenant_version,
-           evidence = excluded.evidence
-    -- Of an input that failed before identifiers were derived, it is another than the one decided.
-    RETURNING l.exception_id, l.dead_letter_id
-){told}
-INSERT INTO events (exception_id, position, occurred_at, tenant_id, sequence, stage, attempt, type, trace_id,
-                    domain_version, tenant_version, data)
-SELECT m.exception_id, m.position, %(now)s, m.tenant_id, m.sequence, m.stage, m.attempts, 'DeadLettered', m.trace_id,
-       m.domain_version, m.tenant_version,
-       jsonb_build_object('errorClass', m.error_class, 'errorKind', m.error_kind, 'message', m.message,
-                          'attempts', m.attempts, 'signature', m.signature, 'tool', m.tool,
-                          'deadLetterId', k.dead_letter_id)
-  FROM moved m JOIN kept k ON k.exception_id = m.exception_id
-""".replace("{guard}", GUARD)
-
-DEAD_LETTER_TELLING = _DEAD_LETTER.replace("{told}", told("m.position"))
-"""As DEAD_LETTER, where somebody is to be told of it."""
-
-DEAD_LETTER = _DEAD_LETTER.replace("{told}", "")
