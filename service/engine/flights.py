@@ -31,7 +31,8 @@ from service.engine.holds import Hold
 from service.engine.outputs import stored
 from service.engine.results import EarlyError, RepeatedAloneError, Retry
 from service.errors import PermanentError, TransientError, kind_of
-from service.persistence.stages import Effect, LoadedException
+from service.persistence.loading import LoadedException
+from service.persistence.stages import Effect
 from service.tools.admission import Gate
 from service.tools.calls import Answer, PreparedCall, ToolResult
 

@@ -15,7 +15,8 @@ from uuid import UUID
 import orjson
 
 from service.domain.plans import Plan, StepResult, to_document
-from service.persistence.stages import Effect, LoadedException, StageRepository
+from service.persistence.loading import LoadedException
+from service.persistence.stages import Effect, StageRepository
 
 INLINE_LIMIT_BYTES = 8 * 1024
 """The most JSON of an output that stands in the rows of its step and effect; they are read for every decision."""

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Literal
 
 from service.domain.packs.deciding.activations import scheduled
-from service.persistence.packs import PackEntry, PackKind, Schedule, StoredPacks, history_rows, list_packs
+from service.persistence.pack_schedules import Schedule
+from service.persistence.packs import PackEntry, PackKind, StoredPacks, history_rows, list_packs
 from service.persistence.unit_of_work import Transaction
 
 LifeState = Literal["draft", "scheduled", "active", "retired"]

@@ -24,7 +24,8 @@ from service.domain.packs.reading.documents import domain_named_by as domain_nam
 from service.engine.packs import BuildPackSet
 from service.errors import PermanentError
 from service.persistence import packs as stored
-from service.persistence.packs import TENANT_PACK, Schedule, StoredPacks
+from service.persistence.pack_schedules import Schedule
+from service.persistence.packs import TENANT_PACK, StoredPacks
 from service.persistence.unit_of_work import Transaction
 
 Json = Mapping[str, Any]

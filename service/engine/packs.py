@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from service.domain.exceptions import ExceptionRecord, InputType, PackChoice, PackVersions, Stage
 from service.domain.packs import PackSet
 from service.errors import PermanentError
-from service.persistence.packs import Schedule
+from service.persistence.pack_schedules import Schedule
 from service.persistence.unit_of_work import Transaction
 
 _KEPT_VERSIONS = 256

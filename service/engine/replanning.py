@@ -11,7 +11,8 @@ from uuid import UUID
 
 from service.domain.exceptions import EarlierPlan, Stage
 from service.domain.plans import Plan
-from service.persistence.stages import Effect, LoadedException, PlanUnreadableError, StageRepository
+from service.persistence.loading import LoadedException, PlanUnreadableError
+from service.persistence.stages import Effect, StageRepository
 
 _PLANNING = (Stage.POLICY, Stage.PLAYBOOK)
 

@@ -24,7 +24,8 @@ from service.engine.packs import PackSource
 from service.engine.replanning import with_earlier_plans
 from service.engine.results import EarlyError, Retry, StageResult
 from service.errors import PermanentError, TransientError, kind_of
-from service.persistence.stages import LoadedException, StageRepository
+from service.persistence.loading import LoadedException
+from service.persistence.stages import StageRepository
 from service.persistence.unit_of_work import Transaction, unit_of_work
 
 log = logging.getLogger(__name__)

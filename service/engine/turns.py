@@ -31,7 +31,8 @@ from service.engine.results import Retry
 from service.engine.runner import judge_batch
 from service.errors import PermanentError
 from service.persistence.holds import hold
-from service.persistence.stages import Effect, LoadedException, StageRepository
+from service.persistence.loading import LoadedException
+from service.persistence.stages import Effect, StageRepository
 from service.persistence.unit_of_work import Transaction, unit_of_work
 from service.tools.admission import Admission
 from service.tools.calls import ToolResult

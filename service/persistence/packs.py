@@ -8,7 +8,7 @@ callers make it before they put one here. Which activation is in force is the ru
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from service.domain.packs.deciding.activations import Activation, in_force, stan
 from service.domain.packs.hashing import canonical_hash
 from service.domain.packs.reading.documents import PackKind
 from service.errors import PermanentError
+from service.persistence.pack_schedules import Schedule
 from service.persistence.statements import packs as statements
 from service.persistence.unit_of_work import Transaction, as_json
 
@@ -71,25 +72,6 @@ class PackVersion:
     created_at: datetime
     created_by: str
     comment: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """A tenant's activations that may decide something now or later, as `activations.standing` orders them."""
-
-    tenant: tuple[Activation, ...] = ()
-    domains: Mapping[str, tuple[Activation, ...]] = field(default_factory=dict)
-    """By domain."""
-
-    def of(self, kind: PackKind, name: str) -> tuple[Activation, ...]:
-        """The activations of one pack."""
-        return self.tenant if kind is PackKind.TENANT else self.domains.get(name, ())
-
-    def versions(self, received_at: datetime, now: datetime) -> PackVersions | None:
-        """The pair that decides what was received at a moment; None: there is none."""
-        tenant = in_force(self.tenant, received_at, now)
-        domain = in_force(self.domains.get(tenant.domain_name or "", ()), received_at, now) if tenant else None
-        return None if tenant is None or domain is None else PackVersions(domain.version, tenant.version)
 
 
 def put_pack(

@@ -1,6 +1,6 @@
 """Statements that load a batch for a stage: one round trip for all of it, in id order where it is locked.
 
-What they return is read by place (`service.persistence.stages`), so the order of the columns is part of them.
+What they return is read by place (`service.persistence.loading`), so the order of the columns is part of them.
 """
 
 from __future__ import annotations
