@@ -11,8 +11,8 @@ import orjson
 from sqlalchemy import Engine
 from uuid_utils import uuid4, uuid7
 
+from service.api.intake_schemas import NewException
 from service.api.problems import KEY_REUSED, ProblemError
-from service.api.schemas import NewException
 from service.domain.packs.faults import Fault
 from service.persistence import ingestion
 from service.persistence.ingestion import ConcurrentDuplicateError, Ingestion, Keyed, Known, lane_of

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from service.api.bodies import Out
+from service.api.exception_schemas import Event, PackVersions
+from service.api.fields import Moment, Name
 from service.api.paging import Paging, Search, Several
-from service.api.schemas import Event, Moment, Name, PackVersions
 from service.domain.exceptions import Stage, Status
 from service.domain.redriving import DeadLetterState
 from service.errors import ErrorKind

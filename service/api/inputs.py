@@ -14,9 +14,9 @@ from flask import Response, request
 from pydantic import BaseModel, ValidationError
 
 from service.api.context import answer, idempotency_key, services
+from service.api.input_schemas import Accepted
 from service.api.limits import parse, read_body
 from service.api.problems import CONFLICT, KEY_REUSED, ProblemError, invalid, not_found
-from service.api.schemas import Accepted
 from service.domain.events import EventType
 from service.domain.exceptions import InputType, Status
 from service.persistence.administration import Caller

@@ -9,7 +9,21 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.api import cloudevent, dead_letter_calls, pack_calls, pause_calls, problems, redrive_calls, schemas
+from service.api import (
+    cloudevent,
+    dead_letter_calls,
+    exception_schemas,
+    input_schemas,
+    intake_schemas,
+    ledger_schemas,
+    pack_calls,
+    pause_calls,
+    payload_schemas,
+    problem_schemas,
+    problems,
+    readiness_schemas,
+    redrive_calls,
+)
 from service.api.calls import OF_BODIES as _OF_BODIES
 from service.api.calls import Call as _Call
 from service.api.paging import Paging
@@ -20,29 +34,29 @@ Document = dict[str, Any]
 _REFERENCE = "#/components/schemas/{model}"
 
 _ASKED = (
-    schemas.NewException,
-    schemas.Batch,
-    schemas.NewEvent,
-    schemas.Decision,
-    schemas.PayloadReading,
-    schemas.ApprovalDecision,
-    schemas.StepCompletion,
-    schemas.EffectResolution,
+    intake_schemas.NewException,
+    intake_schemas.Batch,
+    input_schemas.NewEvent,
+    input_schemas.Decision,
+    payload_schemas.PayloadReading,
+    input_schemas.ApprovalDecision,
+    input_schemas.StepCompletion,
+    input_schemas.EffectResolution,
     *redrive_calls.ASKED,
     *pack_calls.ASKED,
     *pause_calls.ASKED,
 )
 _ANSWERED = (
-    schemas.Accepted,
-    schemas.ApprovalAccepted,
-    schemas.BatchAnswer,
-    schemas.ExceptionDetail,
-    schemas.ExceptionList,
-    schemas.EventList,
-    schemas.Ledger,
-    schemas.Problem,
-    schemas.Readiness,
-    schemas.UnredactedPayload,
+    input_schemas.Accepted,
+    input_schemas.ApprovalAccepted,
+    intake_schemas.BatchAnswer,
+    exception_schemas.ExceptionDetail,
+    exception_schemas.ExceptionList,
+    exception_schemas.EventList,
+    ledger_schemas.Ledger,
+    problem_schemas.Problem,
+    readiness_schemas.Readiness,
+    payload_schemas.UnredactedPayload,
     *dead_letter_calls.ANSWERED,
     *redrive_calls.ANSWERED,
     *pack_calls.ANSWERED,
@@ -55,8 +69,8 @@ _DECISION_REFUSALS = (problems.FORBIDDEN, problems.NOT_FOUND, problems.CONFLICT,
 def _decision(
     name: str,
     summary: str,
-    body: type[BaseModel] = schemas.Decision,
-    answer: type[BaseModel] = schemas.Accepted,
+    body: type[BaseModel] = input_schemas.Decision,
+    answer: type[BaseModel] = input_schemas.Accepted,
     *,
     body_needed: bool = False,
 ) -> dict[str, _Call]:
@@ -79,8 +93,8 @@ _CALLS: Mapping[str, Mapping[str, _Call]] = {
             "postException",
             "Take one exception in. 202 means that it is kept and will be worked.",
             202,
-            schemas.Accepted,
-            schemas.NewException,
+            input_schemas.Accepted,
+            intake_schemas.NewException,
             media_types=(JSON, cloudevent.STRUCTURED),
             headers=("Idempotency-Key", "traceparent"),
             refusals=(*_OF_BODIES, problems.FORBIDDEN, problems.KEY_REUSED, problems.RATE_LIMITED),
@@ -89,7 +103,7 @@ _CALLS: Mapping[str, Mapping[str, _Call]] = {
             "listExceptions",
             "A page of exceptions, newest first unless asked otherwise.",
             200,
-            schemas.ExceptionList,
+            exception_schemas.ExceptionList,
             query=ListParameters,
             refusals=(problems.INVALID,),
         ),
@@ -99,8 +113,8 @@ _CALLS: Mapping[str, Mapping[str, _Call]] = {
             "postBatch",
             "Take up to 1,000 exceptions in; each stands alone.",
             202,
-            schemas.BatchAnswer,
-            schemas.Batch,
+            intake_schemas.BatchAnswer,
+            intake_schemas.Batch,
             media_types=(JSON, NDJSON, cloudevent.STRUCTURED_BATCH),
             headers=("Idempotency-Key", "traceparent"),
             refusals=(*_OF_BODIES, problems.RATE_LIMITED),
@@ -111,7 +125,7 @@ _CALLS: Mapping[str, Mapping[str, _Call]] = {
             "getException",
             "One exception with its plan, approval, what it waits for, and its dead letter.",
             200,
-            schemas.ExceptionDetail,
+            exception_schemas.ExceptionDetail,
             refusals=(problems.NOT_FOUND,),
         )
     },
@@ -120,7 +134,7 @@ _CALLS: Mapping[str, Mapping[str, _Call]] = {
             "listEvents",
             "The exception's timeline, oldest first.",
             200,
-            schemas.EventList,
+            exception_schemas.EventList,
             query=Paging,
             refusals=(problems.NOT_FOUND, problems.INVALID),
         ),
@@ -128,8 +142,8 @@ _CALLS: Mapping[str, Mapping[str, _Call]] = {
             "postEvent",
             "Add an update of the payload, a comment, or a signal. It is worked after what came before it.",
             202,
-            schemas.Accepted,
-            schemas.NewEvent,
+            input_schemas.Accepted,
+            input_schemas.NewEvent,
             headers=("Idempotency-Key",),
             refusals=(problems.NOT_FOUND, problems.CONFLICT, problems.KEY_REUSED, *_OF_BODIES),
         ),
@@ -137,20 +151,20 @@ _CALLS: Mapping[str, Mapping[str, _Call]] = {
     "/exceptions/{exceptionId}/approve": _decision(
         "approve",
         "Allow the plan (PENDING_APPROVAL); one of several where more than one person has to.",
-        schemas.ApprovalDecision,
-        schemas.ApprovalAccepted,
+        input_schemas.ApprovalDecision,
+        input_schemas.ApprovalAccepted,
         body_needed=True,
     ),
     "/exceptions/{exceptionId}/reject": _decision(
-        "reject", "Refuse the plan (PENDING_APPROVAL).", schemas.ApprovalDecision, body_needed=True
+        "reject", "Refuse the plan (PENDING_APPROVAL).", input_schemas.ApprovalDecision, body_needed=True
     ),
     "/exceptions/{exceptionId}/payload": {
         "post": _Call(
             "readPayload",
             "The payload as it came, for a reason that is kept on the timeline. Role operator.",
             200,
-            schemas.UnredactedPayload,
-            schemas.PayloadReading,
+            payload_schemas.UnredactedPayload,
+            payload_schemas.PayloadReading,
             refusals=(problems.FORBIDDEN, problems.NOT_FOUND, *_OF_BODIES),
         )
     },
@@ -158,15 +172,15 @@ _CALLS: Mapping[str, Mapping[str, _Call]] = {
     "/exceptions/{exceptionId}/steps/{step}/complete": _decision(
         "completeStep",
         "A person has done a step that the plan waits for (PENDING_STEP).",
-        schemas.StepCompletion,
+        input_schemas.StepCompletion,
     ),
     "/exceptions/{exceptionId}/effects/{key}/resolve": _decision(
         "resolveEffect",
         "A person found out what became of a call whose answer nobody knows (PENDING_STEP).",
-        schemas.EffectResolution,
+        input_schemas.EffectResolution,
         body_needed=True,
     ),
-    "/ledger": {"get": _Call("getLedger", "The tenant's books, from one snapshot.", 200, schemas.Ledger)},
+    "/ledger": {"get": _Call("getLedger", "The tenant's books, from one snapshot.", 200, ledger_schemas.Ledger)},
     "/healthz": {"get": _Call("getHealth", "The process lives.", 200, None, open=True)},
     "/metrics": {
         "get": _Call(
@@ -183,7 +197,7 @@ _CALLS: Mapping[str, Mapping[str, _Call]] = {
             "getReadiness",
             "The process can serve; 503 names what is missing.",
             200,
-            schemas.Readiness,
+            readiness_schemas.Readiness,
             open=True,
         )
     },
@@ -259,7 +273,7 @@ def _body_schema(media_type: str, model: type[BaseModel]) -> Document:
     if media_type == cloudevent.STRUCTURED:
         return {"type": "object", "description": "A CloudEvent 1.0; its data is the raw payload."}
     if media_type == cloudevent.STRUCTURED_BATCH:
-        return {"type": "array", "maxItems": schemas.LARGEST_BATCH, "items": {"type": "object"}}
+        return {"type": "array", "maxItems": intake_schemas.LARGEST_BATCH, "items": {"type": "object"}}
     return _reference(model)
 
 
@@ -301,7 +315,7 @@ def _responses(call: _Call) -> Document:
     refused = {
         str(status): {
             "description": "; ".join(dict.fromkeys(titles)),
-            "content": {"application/problem+json": {"schema": _reference(schemas.Problem)}},
+            "content": {"application/problem+json": {"schema": _reference(problem_schemas.Problem)}},
         }
         for status, titles in sorted(by_status.items())
         if not (call.open and status == problems.UNAUTHENTICATED.status)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from service.api import pack_schemas, schemas
+from service.api import pack_schemas, problem_schemas
 from service.domain.packs.faults import Fault
 from service.engine.pack_history import HistoryEntry, VersionState
 from service.engine.pack_pairs import PackKey
@@ -58,9 +58,9 @@ def history(entries: Sequence[HistoryEntry]) -> pack_schemas.PackHistory:
     return pack_schemas.PackHistory(items=items)
 
 
-def faults(found: Iterable[Fault]) -> list[schemas.Fault]:
+def faults(found: Iterable[Fault]) -> list[problem_schemas.Fault]:
     """Faults or warnings."""
-    return [schemas.Fault(path=fault.path, message=fault.message, line=fault.line) for fault in found]
+    return [problem_schemas.Fault(path=fault.path, message=fault.message, line=fault.line) for fault in found]
 
 
 def _summary_values(version: VersionState) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from service.api.bodies import In, Out
-from service.api.schemas import Fault, Moment, Name, Note
+from service.api.fields import Moment, Name, Note
+from service.api.problem_schemas import Fault
 from service.domain.packs.reading.documents import PackKind
 from service.engine.backtest import MOST_EXCEPTIONS
 from service.engine.pack_history import LifeState

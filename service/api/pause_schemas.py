@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from service.api.bodies import In, Out
-from service.api.schemas import Moment, Name
+from service.api.fields import Moment, Name
 from service.domain.pauses import Pause
 
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"\S")]

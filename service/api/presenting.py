@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from service.api import presenting_plans, schemas
+from service.api import exception_schemas as schemas
+from service.api import ledger_schemas, presenting_plans
 from service.api.retry_schemas import NextRetry
 from service.domain.exceptions import IN_FLIGHT, Stage
 from service.domain.guard import FINISHED
@@ -73,9 +74,9 @@ def event(row: Row[Any], fence: schemas.BlockedBy | None = None) -> schemas.Even
     )
 
 
-def ledger(books: queries.Ledger) -> schemas.Ledger:
+def ledger(books: queries.Ledger) -> ledger_schemas.Ledger:
     """A tenant's books."""
-    return schemas.Ledger(
+    return ledger_schemas.Ledger(
         accepted=books.accepted,
         resolved=books.resolved,
         escalated=books.escalated,

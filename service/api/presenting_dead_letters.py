@@ -9,7 +9,7 @@ from sqlalchemy import Row
 
 from service.api import dead_letter_schemas as schemas
 from service.api import presenting
-from service.api.schemas import BlockedBy
+from service.api.exception_schemas import BlockedBy
 from service.domain.events import EventType
 from service.persistence.dead_letters import DeadLetterStory, Listed, trend
 

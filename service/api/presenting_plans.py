@@ -13,7 +13,7 @@ from typing import Any, Literal
 import orjson
 from sqlalchemy import Row
 
-from service.api import schemas
+from service.api import plan_schemas as schemas
 from service.domain.exceptions import Status
 from service.domain.plans import Plan, PlanStep, StepKind, StepResult, StepState
 from service.domain.progress.events import summary

@@ -9,9 +9,9 @@ from flask import Blueprint, Response
 
 from service.api.auth import Role
 from service.api.context import caller_with, exception_id_of
+from service.api.input_schemas import Decision, NewEvent
 from service.api.inputs import Asked, Locked, body_as, take
 from service.api.problems import CONFLICT, INVALID, ProblemError
-from service.api.schemas import Decision, NewEvent
 from service.domain.events import EventType
 from service.domain.exceptions import InputType, Status
 from service.domain.packs.faults import Fault

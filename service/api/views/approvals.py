@@ -8,9 +8,9 @@ from flask import Blueprint, Response
 
 from service.api.auth import Role
 from service.api.context import caller_with, exception_id_of
+from service.api.input_schemas import Accepted, ApprovalAccepted, ApprovalDecision
 from service.api.inputs import Asked, Locked, accepted, body_as, take
 from service.api.problems import CONFLICT, ProblemError
-from service.api.schemas import Accepted, ApprovalAccepted, ApprovalDecision
 from service.domain.events import EventType
 from service.domain.exceptions import InputType, Status
 from service.persistence.administration import Caller

@@ -12,9 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 from service.api import acceptance, cloudevent
 from service.api.auth import Role
 from service.api.context import caller_with, idempotency_key, services, trace_id
+from service.api.intake_schemas import LARGEST_BATCH, NewException
 from service.api.limits import Parsed, parse, read_body
 from service.api.problems import FORBIDDEN, INVALID, ProblemError, invalid
-from service.api.schemas import LARGEST_BATCH, NewException
 from service.domain.exceptions import Status
 from service.domain.packs.faults import Fault
 from service.persistence.administration import Caller

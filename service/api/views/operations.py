@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Response
 
 import service
-from service.api import schemas
 from service.api.context import answer, services
 from service.api.problems import RETRY_AFTER_SECONDS, UNAVAILABLE, ProblemError
+from service.api.readiness_schemas import Readiness
 from service.domain.packs.faults import Fault
 from service.persistence.database import DatabaseUnavailableError
 from service.persistence.queries import schema_revision
@@ -50,7 +50,7 @@ def readyz() -> Response:
         detail = "; ".join(str(fault) for fault in missing)
         raise ProblemError(UNAVAILABLE, detail, missing, {"Retry-After": str(RETRY_AFTER_SECONDS)})
     degraded = any(state != OK for state in wanted.values())
-    return answer(schemas.Readiness(status="degraded" if degraded else "ready", checks={**needed, **wanted}))
+    return answer(Readiness(status="degraded" if degraded else "ready", checks={**needed, **wanted}))
 
 
 def _database() -> str:

@@ -7,8 +7,8 @@ from flask import Blueprint, Response
 from service.api.auth import Role
 from service.api.context import answer, caller_with, exception_id_of, services
 from service.api.inputs import body_as
+from service.api.payload_schemas import PayloadReading, UnredactedPayload
 from service.api.problems import not_found
-from service.api.schemas import PayloadReading, UnredactedPayload
 from service.domain.hidden import without_hidden
 from service.persistence.unit_of_work import unit_of_work
 from service.persistence.unredacted import lock_payload, note_reading

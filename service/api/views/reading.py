@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 from flask import Blueprint, Response
 from pydantic import Field
 
-from service.api import presenting, schemas
+from service.api import exception_schemas as schemas
+from service.api import presenting
 from service.api.auth import Role
 from service.api.context import answer, caller_with, exception_id_of, services
+from service.api.fields import Moment, Name
 from service.api.paging import NoParameters, Paging, Search, Several, after, page, parameters, place_id, place_number
 from service.api.problems import not_found
-from service.api.schemas import Moment, Name
 from service.domain.exceptions import Severity, Status
 from service.persistence import queries
 from service.persistence.queries import ListFilter

@@ -12,9 +12,9 @@ from flask import Blueprint, Response
 
 from service.api.auth import Role
 from service.api.context import caller_with, exception_id_of
+from service.api.input_schemas import EffectResolution, StepCompletion
 from service.api.inputs import Asked, Locked, body_as, take
 from service.api.problems import CONFLICT, INVALID, NOT_FOUND, ProblemError
-from service.api.schemas import EffectResolution, StepCompletion
 from service.domain.events import EventType
 from service.domain.exceptions import InputType, Status
 from service.domain.forms import answer_faults

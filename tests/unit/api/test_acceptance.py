@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.api.acceptance import content_hash, external_key
-from service.api.schemas import NewException
+from service.api.intake_schemas import NewException
 
 names = st.text(st.sampled_from("ab:%3A25"), min_size=1, max_size=6)
 
