@@ -35,21 +35,29 @@ _READ = (problems.FORBIDDEN, problems.NOT_FOUND)
 _COMMAND = (*_READ, problems.PACK_CONFLICT, *OF_BODIES)
 
 
+def _call(name: str, summary: str, answer: type[BaseModel], **more: object) -> Call:
+    return Call(name, summary, 200, answer, **{"refusals": _READ, **more})  # type: ignore[arg-type]
+
+
+def _command(
+    name: str, summary: str, answer: type[BaseModel], body: type[BaseModel], *more: problems.Kind
+) -> dict[str, Call]:
+    return {"post": _call(name, summary, answer, body=body, body_needed=False, refusals=(*_COMMAND, *more))}
+
+
 def _calls(of: str, prefix: str) -> Mapping[str, Mapping[str, Call]]:
     """The calls of domain packs or of the tenant pack."""
+    return {**_documents(of, prefix), **_commands(of, prefix), **_versions(of, prefix)}
 
-    def call(name: str, summary: str, answer: type[BaseModel], **more: object) -> Call:
-        return Call(f"{name}{of}", summary, 200, answer, **{"refusals": _READ, **more})  # type: ignore[arg-type]
 
-    def command(name: str, summary: str, answer: type[BaseModel], body: type[BaseModel], *more: problems.Kind) -> Call:
-        return call(name, summary, answer, body=body, body_needed=False, refusals=(*_COMMAND, *more))
-
+def _documents(of: str, prefix: str) -> Mapping[str, Mapping[str, Call]]:
+    """The newest document: shown, replaced, checked."""
     pack = {"body": Pack, "media_types": MEDIA_TYPES}
     return {
         prefix: {
-            "get": call("get", "The newest version, with its ETag. Role operator.", schemas.PackDetail),
-            "put": call(
-                "put",
+            "get": _call(f"get{of}", "The newest version, with its ETag. Role operator.", schemas.PackDetail),
+            "put": _call(
+                f"put{of}",
                 "Store a pack as the next version, a draft. 422 tells every fault with its path and line. Role admin.",
                 schemas.PackStored,
                 **pack,
@@ -59,50 +67,56 @@ def _calls(of: str, prefix: str) -> Mapping[str, Mapping[str, Call]]:
             ),
         },
         f"{prefix}/validate": {
-            "post": call(
-                "validate",
+            "post": _call(
+                f"validate{of}",
                 "Check a pack without storing it. Role operator.",
                 schemas.PackChecked,
                 **pack,
                 refusals=(problems.FORBIDDEN, *OF_BODIES),
             )
         },
-        f"{prefix}/test": {
-            "post": command("test", "Run a version's suites. Role operator.", schemas.PackTestReport, schemas.PackTest)
-        },
-        f"{prefix}/backtest": {
-            "post": command(
-                "backtest",
-                "Decide the last exceptions again, without any effect. Accept application/x-ndjson to get progress, "
-                "line by line. Role operator.",
-                schemas.PackBacktestReport,
-                schemas.PackBacktest,
-            )
-        },
-        f"{prefix}/activate": {
-            "post": command(
-                "activate",
-                "Make a version the one that decides, now or from an instant on. Role admin.",
-                schemas.PackActivated,
-                schemas.PackActivation,
-                problems.TESTS_FAIL,
-            )
-        },
-        f"{prefix}/rollback": {
-            "post": command(
-                "rollback",
-                "Bring back the version that was in force before. Role admin.",
-                schemas.PackRolledBack,
-                schemas.PackRollback,
-            )
-        },
-        f"{prefix}/versions": {"get": call("listVersions", "Every version. Role operator.", schemas.PackList)},
+    }
+
+
+def _commands(of: str, prefix: str) -> Mapping[str, Mapping[str, Call]]:
+    """What is done with a version: tried, put in force, taken back."""
+    return {
+        f"{prefix}/test": _command(
+            f"test{of}", "Run a version's suites. Role operator.", schemas.PackTestReport, schemas.PackTest
+        ),
+        f"{prefix}/backtest": _command(
+            f"backtest{of}",
+            "Decide the last exceptions again, without any effect. Accept application/x-ndjson to get progress, "
+            "line by line. Role operator.",
+            schemas.PackBacktestReport,
+            schemas.PackBacktest,
+        ),
+        f"{prefix}/activate": _command(
+            f"activate{of}",
+            "Make a version the one that decides, now or from an instant on. Role admin.",
+            schemas.PackActivated,
+            schemas.PackActivation,
+            problems.TESTS_FAIL,
+        ),
+        f"{prefix}/rollback": _command(
+            f"rollback{of}",
+            "Bring back the version that was in force before. Role admin.",
+            schemas.PackRolledBack,
+            schemas.PackRollback,
+        ),
+    }
+
+
+def _versions(of: str, prefix: str) -> Mapping[str, Mapping[str, Call]]:
+    """What is kept of every version: its document, its last backtest, when it was in force."""
+    return {
+        f"{prefix}/versions": {"get": _call(f"listVersions{of}", "Every version. Role operator.", schemas.PackList)},
         f"{prefix}/versions/{{version}}": {
-            "get": call("getVersion", "One version with its document. Role operator.", schemas.PackDetail)
+            "get": _call(f"getVersion{of}", "One version with its document. Role operator.", schemas.PackDetail)
         },
         f"{prefix}/versions/{{version}}/backtest": {
-            "get": call(
-                "getBacktest",
+            "get": _call(
+                f"getBacktest{of}",
                 "The last backtest of a version, its differences in pages. Role operator.",
                 schemas.PackBacktestReport,
                 query=Paging,
@@ -110,7 +124,7 @@ def _calls(of: str, prefix: str) -> Mapping[str, Mapping[str, Call]]:
             )
         },
         f"{prefix}/history": {
-            "get": call("getHistory", "Who activated what when and why. Role operator.", schemas.PackHistory)
+            "get": _call(f"getHistory{of}", "Who activated what when and why. Role operator.", schemas.PackHistory)
         },
     }
 
