@@ -8,7 +8,8 @@ happened, or may have, and would not be found there is a reason not to go on: no
 from __future__ import annotations
 
 from service.domain.exceptions import EarlierPlan
-from service.domain.plans import Plan, ToolCall, plan_hash
+from service.domain.plan_documents import plan_hash
+from service.domain.plans import Plan, ToolCall
 from service.domain.progress.tree import find
 from service.errors import PermanentError
 

@@ -15,7 +15,8 @@ from service.domain.events import NewEvent
 from service.domain.exceptions import NO_CHANGES, Changes, ExceptionRecord, InputType, Outcome, Stage
 from service.domain.identifiers import effect_key, plan_id
 from service.domain.packs import PackSet
-from service.domain.plans import StepRecord, Timer, plan_hash, to_document
+from service.domain.plan_documents import plan_hash, to_document
+from service.domain.plans import StepRecord, Timer
 from service.engine.notices import notices
 from service.engine.outputs import stored
 

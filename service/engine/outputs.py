@@ -14,7 +14,8 @@ from uuid import UUID
 
 import orjson
 
-from service.domain.plans import Plan, StepResult, to_document
+from service.domain.plan_documents import to_document
+from service.domain.plans import Plan, StepResult
 from service.persistence.loading import LoadedException
 from service.persistence.stages import Effect, StageRepository
 

@@ -12,7 +12,8 @@ from sqlalchemy import Row
 
 from service.domain.events import EventType
 from service.domain.exceptions import ExceptionRecord, Stage
-from service.domain.plans import Plan, from_document
+from service.domain.plan_documents import from_document
+from service.domain.plans import Plan
 from service.persistence.stages import StageRepository
 from service.persistence.statements import backtesting as statements
 from service.persistence.unit_of_work import Transaction

@@ -24,7 +24,8 @@ from service.domain.exceptions import (
     Severity,
     Status,
 )
-from service.domain.plans import Plan, StepResult, StepState, from_document
+from service.domain.plan_documents import from_document
+from service.domain.plans import Plan, StepResult, StepState
 from service.errors import PermanentError, TransientError
 from service.persistence.sealing import PAYLOAD, Sealing, input_slot
 

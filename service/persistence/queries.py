@@ -13,7 +13,8 @@ from sqlalchemy import Row
 from service.domain.exceptions import IN_FLIGHT, WAITING, Status
 from service.domain.packs.deciding.activations import in_force
 from service.domain.pauses import NOTHING_PAUSED, PausesInForce
-from service.domain.plans import Plan, StepResult, StepState, from_document
+from service.domain.plan_documents import from_document
+from service.domain.plans import Plan, StepResult, StepState
 from service.persistence.approvals import newest_approval
 from service.persistence.packs import StoredPacks, database_now
 from service.persistence.pauses import in_force as in_force_pauses

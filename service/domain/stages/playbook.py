@@ -15,8 +15,9 @@ from service.domain.events import EventType, NewEvent
 from service.domain.exceptions import ExceptionRecord, InputType, Outcome, Status
 from service.domain.forms import answer_faults
 from service.domain.packs.deciding.compiled import PackSet
+from service.domain.plan_documents import plan_hash
 from service.domain.planning import NoPlan, make_plan
-from service.domain.plans import Plan, PlanStep, StepKind, StepResult, StepState, plan_hash
+from service.domain.plans import Plan, PlanStep, StepKind, StepResult, StepState
 from service.domain.progress import events as told
 from service.domain.progress.tree import open_steps
 from service.domain.progress.turn import Turn

@@ -22,8 +22,9 @@ from service.domain.exceptions import (
     Status,
 )
 from service.domain.packs.deciding.compiled import PackSet
+from service.domain.plan_documents import plan_hash
 from service.domain.planning import NoPlan, make_plan
-from service.domain.plans import Plan, PlanStep, StepKind, Timer, plan_hash
+from service.domain.plans import Plan, PlanStep, StepKind, Timer
 from service.domain.replanning import check_replacement, same_plan
 
 ALLOWED = "allowed"

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from service.domain.plans import Plan, PlanStep, StepKind, ToolCall, plan_hash, to_document
+from service.domain.plan_documents import plan_hash, to_document
+from service.domain.plans import Plan, PlanStep, StepKind, ToolCall
 from service.persistence.unit_of_work import Transaction, as_json
 from tests.integration.api.world import Tenant, World
 

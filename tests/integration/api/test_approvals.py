@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from service.domain.plans import plan_hash
+from service.domain.plan_documents import plan_hash
 from service.persistence.administration import create_key, key_of
 from service.persistence.unit_of_work import unit_of_work
 from tests.integration.api.situations import asks_for_approval, by_hand, call

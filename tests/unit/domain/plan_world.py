@@ -14,7 +14,8 @@ from service.domain.events import NewEvent
 from service.domain.exceptions import ExceptionRecord, Input, InputType, Outcome, Stage, Status
 from service.domain.identifiers import plan_id
 from service.domain.packs import PackSet
-from service.domain.plans import Plan, PlanStep, StepRecord, StepState, Timer, from_document, to_document
+from service.domain.plan_documents import from_document, to_document
+from service.domain.plans import Plan, PlanStep, StepRecord, StepState, Timer
 from service.domain.progress.tree import open_steps
 from service.domain.stages import (
     DECIDE,

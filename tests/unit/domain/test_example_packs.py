@@ -10,8 +10,8 @@ import pytest
 from service.domain.exceptions import Input, InputType, Stage, Status
 from service.domain.pack_suites import run_suites
 from service.domain.packs import parse_domain_pack, parse_tenant_pack
+from service.domain.plan_documents import to_document
 from service.domain.planning import resolved_call
-from service.domain.plans import to_document
 from tests.unit.domain.given import NOON, VARIABLES, Walk, example, example_packs, exception, walk
 
 _PAIRS = [

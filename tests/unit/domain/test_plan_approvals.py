@@ -19,7 +19,7 @@ from service.domain.exceptions import (
     Stage,
     Status,
 )
-from service.domain.plans import plan_hash, to_document
+from service.domain.plan_documents import plan_hash, to_document
 from service.domain.stages import DECIDE
 from tests.unit.domain.given import NOON, call_tool, exception, packs, playbook
 

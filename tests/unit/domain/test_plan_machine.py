@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from service.domain.exceptions import Severity, Status
-from service.domain.plans import OnFailure, StepKind, StepState, to_document
+from service.domain.plan_documents import to_document
+from service.domain.plans import OnFailure, StepKind, StepState
 from service.domain.progress.abandoning import fatal_failures
 from service.domain.progress.tree import find, open_steps
 from tests.unit.domain.given import exception, packs

@@ -15,7 +15,8 @@ from service.domain.errors import (
     TemplateUnresolvedError,
 )
 from service.domain.exceptions import Severity, Status
-from service.domain.plans import StepState, to_document
+from service.domain.plan_documents import to_document
+from service.domain.plans import StepState
 from tests.unit.domain.given import NOON, comment, exception, packs, playbook, prose
 from tests.unit.domain.plan_world import FAILS, UNKNOWN, PlanWorld
 

@@ -14,8 +14,9 @@ from service.domain.errors import (
 )
 from service.domain.exceptions import ExceptionRecord, Input, InputType, Outcome, Severity, Stage, Status
 from service.domain.packs import PackSet
+from service.domain.plan_documents import from_document, to_document
 from service.domain.planning import resolved_call
-from service.domain.plans import Plan, PlanStep, StepKind, StepResult, StepState, ToolCall, from_document, to_document
+from service.domain.plans import Plan, PlanStep, StepKind, StepResult, StepState, ToolCall
 from service.domain.redaction import MASK
 from service.domain.stages import DECIDE
 from tests.unit.domain.given import NOON, call_tool, comment, exception, packs, playbook, prose, set_status
