@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from service.api.bodies import In, Out
 from service.api.fields import Note
 from service.domain.exceptions import InputType, Status
-from service.domain.packs.playbooks import SIGNAL_NAME
+from service.domain.packs.steps import SIGNAL_NAME
 
 _RESERVED = frozenset(InputType) - {InputType.UPDATED, InputType.COMMENT}
 """Types of inputs that come in other ways: as names of signals they would be mistaken for them."""

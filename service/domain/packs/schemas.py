@@ -13,8 +13,8 @@ from typing import Any
 from service.domain.packs.dialects.spellings import SYNONYMS, TEXTS, plain
 from service.domain.packs.models import DomainPack, TenantPack
 from service.domain.packs.parts import CONDITION_FORMAT
-from service.domain.packs.playbooks import ActionType
 from service.domain.packs.reading.documents import PackKind
+from service.domain.packs.steps import ActionType
 from service.domain.packs.tools import KINDS, ToolKind
 
 Schema = dict[str, Any]

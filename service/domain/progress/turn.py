@@ -19,7 +19,7 @@ from service.domain.events import EventType, NewEvent
 from service.domain.exceptions import NO_CHANGES, Changes, ExceptionRecord, Json, Status
 from service.domain.packs.checking.leaf_checks import time_of
 from service.domain.packs.deciding.compiled import PackSet
-from service.domain.packs.playbooks import ActionType
+from service.domain.packs.steps import ActionType
 from service.domain.plans import (
     SETTLED,
     Plan,

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from service.domain.packs import parse_domain_pack
-from service.domain.packs.playbooks import ActionType, BranchParams, ForeachParams, Match, StepBase, WaitParams
+from service.domain.packs.playbooks import Match
+from service.domain.packs.steps import ActionType, BranchParams, ForeachParams, StepBase, WaitParams
 
 _PAGE = (Path(__file__).parents[3] / "docs" / "playbooks.md").read_text()
 _TRACE = {"name": "trace", "action_type": "call_tool", "params": {"tool": "traceParcel"}, "step_order": 100}

@@ -14,7 +14,7 @@ from service.domain.packs.checking.step_references import LATER_NAMES
 from service.domain.packs.entities import is_of_type
 from service.domain.packs.faults import Fault, path_of
 from service.domain.packs.notify import notify_faults, notify_keys
-from service.domain.packs.playbooks import ActionType, ForeachStep, LeafStep, ProseStep, StepBase, WaitStep
+from service.domain.packs.steps import ActionType, ForeachStep, LeafStep, ProseStep, StepBase, WaitStep
 from service.domain.packs.tools import ToolSignature
 from service.domain.plans import StepKind
 

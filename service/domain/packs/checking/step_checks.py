@@ -23,7 +23,7 @@ from service.domain.packs.checking.step_references import (
     of_value,
 )
 from service.domain.packs.faults import Fault
-from service.domain.packs.playbooks import LONGEST_FOREACH, ActionType, StepBase, order_of, step_class
+from service.domain.packs.steps import LONGEST_FOREACH, ActionType, StepBase, order_of, step_class
 from service.domain.plans import StepKind
 from service.domain.templates import TemplateError
 

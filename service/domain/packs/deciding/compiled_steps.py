@@ -10,7 +10,7 @@ from service.domain import templates
 from service.domain.conditions import Condition, compile_condition
 from service.domain.packs.checking.step_references import Keys, later_names
 from service.domain.packs.deciding.guardrails import EffectiveGuardrails
-from service.domain.packs.playbooks import (
+from service.domain.packs.steps import (
     ActionType,
     BranchStep,
     ForeachStep,

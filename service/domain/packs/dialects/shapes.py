@@ -16,7 +16,8 @@ from service.domain.packs.dialects.spellings import TEXTUAL_TYPES, TYPES, plain
 from service.domain.packs.faults import Fault, path_of
 from service.domain.packs.models import EXPECTABLE
 from service.domain.packs.notifications import NotificationPolicy
-from service.domain.packs.playbooks import ActionType, Match
+from service.domain.packs.playbooks import Match
+from service.domain.packs.steps import ActionType
 
 Members = dict[str, Any]
 Origins = dict[str, str]
