@@ -16,7 +16,7 @@ from service.bench.flow import Gate, Metronome, Observed, Valve
 from service.bench.load import Sender, beside
 from service.bench.observing import Observer
 from service.bench.probes import JourneyProbe, Reader
-from service.bench.processes import Roots, take_snapshot, usage
+from service.bench.processes import Roots, Snapshot, take_snapshot, usage
 from service.bench.results import Backlog, Kept, Plan, RelayCatchUp, Results, Single, Sustained, ToolCalls
 from service.bench.statistics import latency, throughput
 from service.bench.tally import Tally
@@ -57,6 +57,18 @@ class _Watch:
 
     def between(self, began: float, ended: float) -> list[int]:
         return [level for at, level in self.levels if began <= at <= ended] or [0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """What is measured of a load: its ends by the monotonic clock, and what the processes had used at each."""
+
+    wall: datetime
+    """Its beginning by the wall clock, which the database's times are compared with."""
+    began: float
+    ended: float
+    first: Snapshot
+    last: Snapshot
 
 
 @dataclass
@@ -171,37 +183,44 @@ class Bench:
             senders = self._senders(self._bodies(sample), self.plan.batch_items, valve, tally, stopping)
             with beside(stopping, [*senders, lambda: watch.run(stopping), lambda: reader.run(stopping)]):
                 self._wait_warm(valve, stopping)
-                first, wall = take_snapshot(self.roots()), datetime.now(UTC)
-                began = time.monotonic()
-                stopping.wait(self.plan.seconds)
-                ended, last = time.monotonic(), take_snapshot(self.roots())
+                window = self._window(stopping)
         posted = time.monotonic()
         at_end = self.observer.relay_lag()
         drained = self._drain()
         drain_seconds = time.monotonic() - posted
         when_drained, caught_up = self._wait_published()
-        until = wall + timedelta(seconds=self.plan.seconds)
-        levels = watch.between(began, ended)
-        left = self.observer.backlog()
+        until = window.wall + timedelta(seconds=self.plan.seconds)
+        levels = watch.between(window.began, window.ended)
+        backlog = self._backlog(valve, levels, drain_seconds if drained else None)
         return Sustained(
             sample=sample,
-            throughput=throughput(self.observer.window(wall, until), self.plan.seconds),
-            time_in_pipeline=self.observer.time_in_pipeline(wall, until),
-            batch_post=latency(tally.durations(began, ended)),
+            throughput=throughput(self.observer.window(window.wall, until), self.plan.seconds),
+            time_in_pipeline=self.observer.time_in_pipeline(window.wall, until),
+            batch_post=latency(tally.durations(window.began, window.ended)),
             reads=reader.reads(),
-            backlog=Backlog(
-                bound=self.plan.backlog,
-                bound_reached=valve.closed,
-                mean=round(sum(levels) / len(levels)),
-                largest=max(levels),
-                at_window_end=levels[-1],
-                left=left,
-                drain_seconds=round(drain_seconds, 2) if drained else None,
-            ),
+            backlog=backlog,
             relay=RelayCatchUp(at_end.unpublished, round(at_end.seconds_behind, 2), when_drained, caught_up),
             kept=self._kept([tally], before),
             errors=tally.errors(),
-            usage=usage(first, last),
+            usage=usage(window.first, window.last),
+        )
+
+    def _window(self, stopping: Event) -> _Window:
+        first, wall = take_snapshot(self.roots()), datetime.now(UTC)
+        began = time.monotonic()
+        stopping.wait(self.plan.seconds)
+        return _Window(wall, began, time.monotonic(), first, take_snapshot(self.roots()))
+
+    def _backlog(self, valve: Valve, levels: Sequence[int], drain_seconds: float | None) -> Backlog:
+        """After the drain: what is left then is told, too."""
+        return Backlog(
+            bound=self.plan.backlog,
+            bound_reached=valve.closed,
+            mean=round(sum(levels) / len(levels)),
+            largest=max(levels),
+            at_window_end=levels[-1],
+            left=self.observer.backlog(),
+            drain_seconds=None if drain_seconds is None else round(drain_seconds, 2),
         )
 
     def _wait_warm(self, valve: Valve, stopping: Event) -> None:
