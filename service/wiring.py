@@ -6,7 +6,8 @@ import os
 import random
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -86,30 +87,19 @@ def build_pipeline(settings: Settings, retry: OnRetries = leave_to_the_reconcile
     )
     journal = DeliveryJournal(engine, name)
     packs = PackSource(StoredPacks(), _compiler(settings.pack_variables))
-    slots = CallSlots(_call_limits(settings))
-    http = HttpToolClient(slots, egress_guard(settings), secrets, tool_kinds(settings, secrets))
-    client = MaskingToolClient(http, secrets.known)
     pauses = PauseWatch(engine)
-    breakers = RedisBreakers(connect(settings.redis_url), _breaker_policy(settings))
-    admission = GuardedAdmission(breakers, slots, pauses=pauses)
+    calling = _calling(settings, secrets, pauses)
     tools = ToolStageRunner(
         engine,
         packs,
-        client,
+        calling.client,
         utc_now,
-        admission,
+        calling.admission,
         Patience(settings.tool_patience_seconds, settings.landing_seconds, settings.stage_time_limit_seconds),
         retry,
         lambda exceptions: journal.landing(exceptions, utc_now()),
     )
-    notifier = _notifier(settings, breaker, client, admission)
-
-    def close() -> None:
-        began = time.monotonic()
-        tools.close()
-        notifier.close(max(0.0, settings.landing_seconds - (time.monotonic() - began)))
-        client.close()
-
+    notifier = _notifier(settings, breaker, calling)
     deciding = StageRunner(engine, packs, DECIDE, utc_now)
     return Pipeline(
         engine=engine,
@@ -118,20 +108,48 @@ def build_pipeline(settings: Settings, retry: OnRetries = leave_to_the_reconcile
         notifier=notifier,
         isolation=Isolation(engine, journal, deciding.give_up, utc_now, random.random),
         clock=utc_now,
-        close=close,
+        close=_closing(tools, notifier, calling.client, settings.landing_seconds),
         paused=PausedWork(engine, pauses, utc_now),
     )
 
 
-def _notifier(
-    settings: Settings, breaker: OutageBreaker, client: MaskingToolClient, admission: GuardedAdmission
-) -> Notifier:
+@dataclass(frozen=True, slots=True)
+class _Calling:
+    """How a worker process calls tools: the stage and the notifier share what limits it."""
+
+    client: MaskingToolClient
+    admission: GuardedAdmission
+
+
+def _calling(settings: Settings, secrets: Secrets, pauses: PauseWatch) -> _Calling:
+    slots = CallSlots(_call_limits(settings))
+    http = HttpToolClient(slots, egress_guard(settings), secrets, tool_kinds(settings, secrets))
+    client = MaskingToolClient(http, secrets.known)
+    breakers = RedisBreakers(connect(settings.redis_url), _breaker_policy(settings))
+    return _Calling(client, GuardedAdmission(breakers, slots, pauses=pauses))
+
+
+def _closing(
+    tools: ToolStageRunner, notifier: Notifier, client: MaskingToolClient, landing_seconds: float
+) -> Callable[[], None]:
+    """What ends the parts: the calls of both may still land, within one limit for both together."""
+
+    def close() -> None:
+        began = time.monotonic()
+        tools.close()
+        notifier.close(max(0.0, landing_seconds - (time.monotonic() - began)))
+        client.close()
+
+    return close
+
+
+def _notifier(settings: Settings, breaker: OutageBreaker, calling: _Calling) -> Notifier:
     """With connections and packs of its own: it works beside the stages and is never in their way."""
     return Notifier(
         open_engine(settings.database_url, Role.APPLICATION, pool_size=2, breaker=breaker),
         PackSource(StoredPacks(), _compiler(settings.pack_variables)),
-        client,
-        admission,
+        calling.client,
+        calling.admission,
         utc_now,
     )
 
