@@ -56,12 +56,7 @@ def move(
     [queue] = target.queues([queue])
     group = target.inspector.group_of(queue)
     tallies, commits = target.inspector.tallies(target.cluster.names.queue(queue), group)
-    if moment is not None:
-        wanted = _at(target, tallies, moment)
-    elif offsets:
-        wanted = _named(offsets, tallies)
-    else:
-        wanted = {place: _end(counted, by, to_latest) for place, counted in tallies.items()}
+    wanted = _wanted(target, tallies, moment, offsets, by, latest=to_latest)
     planned = [plan(place, tallies[place], commits.get(place), offset) for place, offset in sorted(wanted.items())]
     steps = [step for step in planned if step is not None]
     _show(queue, steps, as_json=as_json)
@@ -74,6 +69,23 @@ def move(
     confirm(f"Move {queue!r}: {skipped} messages are skipped, {repeated} are run again?", yes=yes)
     apply(target.cluster, group, steps)
     click.echo(f"moved {len(steps)} partitions of {queue!r}", err=True)
+
+
+def _wanted(
+    target: Target,
+    tallies: Mapping[Place, Tally],
+    moment: datetime | None,
+    offsets: tuple[str, ...],
+    by: int | None,
+    *,
+    latest: bool,
+) -> dict[Place, int]:
+    """The offset that each partition is to go on from, by the one way that is given; none: to the earliest."""
+    if moment is not None:
+        return _at(target, tallies, moment)
+    if offsets:
+        return _named(offsets, tallies)
+    return {place: _end(counted, by, latest) for place, counted in tallies.items()}
 
 
 def _end(counted: Tally, by: int | None, latest: bool) -> int:
