@@ -55,9 +55,15 @@ class Mailbox:
         deadline = time.monotonic() + seconds
         while len(self.messages) < count:
             left = deadline - time.monotonic()
-            assert left > 0, f"{len(self.messages)} of {count} messages came within {seconds:g} s"
+            assert left > 0, f"{len(self.messages)} of {count} messages came within {seconds:g} s; {self._told()}"
             drain(self._connection, min(left, 1.0))
         return self.messages
+
+    def _told(self) -> str:
+        """Where what came was, and how much is left: tells what was never stored from what is not handed out."""
+        places = sorted((info.get("partition"), info.get("offset")) for info in map(_delivery_info, self.messages))
+        left = {queue.name: size(self._connection, queue.name) for queue in self.consumer.queues}
+        return f"(partition, offset) of what came: {places}; left: {left}"
 
     def stays_at(self, count: int, seconds: float = QUIET) -> None:
         """Fail when more messages come within a while."""
@@ -84,6 +90,11 @@ class Mailbox:
         for message in self.messages if messages is None else messages:
             if not message.acknowledged:
                 message.ack()
+
+
+def _delivery_info(message: Message) -> dict[str, Any]:
+    info: dict[str, Any] = message.delivery_info
+    return info
 
 
 def fill(connection: Connection, queue: str, bodies: Sequence[Any], **properties: Any) -> None:
