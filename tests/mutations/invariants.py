@@ -23,8 +23,8 @@ MUTATIONS = (
         "return self._next",
         ROUNDS,
         also=(_NO_RECONCILER,),
-        # What is lost is never at rest either.
-        round=ChaosRound("kill-worker", "L1, L6", **_MANY_CALLS_OUT),
+        # What waits behind something lost stays in the outbox, where the round happens to have it.
+        round=ChaosRound("kill-worker", "L1", follows="L6", **_MANY_CALLS_OUT),
     ),
     Mutation(
         "L2: a request that is repeated under its key is accepted once",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -22,13 +23,21 @@ class ChaosRound:
     faults: str
     """What strikes, by comma; empty: nothing has to break for it to show."""
     red: str
-    """Every invariant that must turn red, and no other: `L2` or `L2, L3`."""
+    """Every invariant that must turn red: `L2` or `L2, L3`."""
+    follows: str = ""
+    """What may turn red as well, for it follows from that in some rounds. No other may."""
     seed: int = 1
     exceptions: int = 150
     seconds: int = 8
     """They come in within so many."""
     patience: int = 120
     """Seconds within which everything is at rest; what is lost is waited for in vain for so long."""
+
+    def noticed(self, said: str) -> bool:
+        """Whether the round, by the last line of its output that tells, turned red for what it should have."""
+        told = re.findall(r"red: (.*)$", said, re.MULTILINE)
+        red, must = _listed(told[-1] if told else ""), _listed(self.red)
+        return must <= red <= must | _listed(self.follows)
 
 
 @dataclass(frozen=True)
@@ -61,3 +70,7 @@ class Mutation:
     def needs_own_services(self) -> bool:
         """Whether they need a database that no other run has migrated."""
         return self.round is not None or self.file.startswith("migrations/")
+
+
+def _listed(names: str) -> frozenset[str]:
+    return frozenset(name for name in names.split(", ") if name)

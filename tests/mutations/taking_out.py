@@ -45,7 +45,7 @@ def take_out(mutation: Mutation, tree: Path, services: Mapping[str, str]) -> tup
     environment = {**inherited, **given, "PYTHONPATH": str(tree)}
     code, said = _carried_out(command, tree, environment)
     verdict = {0: Verdict.SURVIVED, 1: Verdict.NOTICED}.get(code, Verdict.NOT_RUN)
-    if verdict is Verdict.NOTICED and mutation.round and f"red: {mutation.round.red}\n" not in said:
+    if verdict is Verdict.NOTICED and mutation.round and not mutation.round.noticed(said):
         verdict = Verdict.ELSEWHERE
     return verdict, said
 
