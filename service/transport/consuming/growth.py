@@ -26,20 +26,26 @@ class Growth:
         self._known: dict[str, int] = {}
 
     def begin(self) -> None:
-        """Ask the cluster; what it does not tell is learnt from the first assignment."""
+        """Ask the cluster; what it does not tell, because a broker is behind, is asked again at an assignment."""
         try:
             found = self._cluster.topics.metadata().topics
         except TransportError:
             return
-        self._known = {topic: len(found[topic].partitions) for topic in self._topics if topic in found}
+        for topic in self._topics:
+            if topic in found:
+                self._known.setdefault(topic, len(found[topic].partitions))
 
     def assigned(self, parts: Collection[TopicPartition]) -> None:
         """Look whether any of these partitions is new."""
         highest: dict[str, int] = {}
         for part in parts:
             highest[part.topic] = max(part.partition + 1, highest.get(part.topic, 0))
+        if highest.keys() - self._known.keys():
+            self.begin()
         for topic, count in highest.items():
-            known = self._known.get(topic, count)
+            known = self._known.get(topic)
+            if known is None:
+                continue
             self._known[topic] = max(known, count)
             if count > known:
                 self._cluster.counters.add("topics_grown")
