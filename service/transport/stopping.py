@@ -11,21 +11,22 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from inspect import isgenerator
 from typing import Any
 
 from celery import bootsteps
 
-PATIENCE_SECONDS = 5.0
-"""A process that says nothing for so long stands still; then the pool stops as it would have."""
-_LOOK_SECONDS = 0.05
+_LOOK_MILLISECONDS = 50
 
 
 class HearStarts(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ships no types.
     """Waits, as the worker closes, until every task that a pool process was given has begun."""
 
     requires = ("celery.worker.components:Pool",)
+    patience_seconds = 5.0
+    """A process that says nothing for so long stands still; then the pool stops as it would have."""
 
     def close(self, worker: Any) -> None:
         """Read what the processes report. Pools of threads, and solo, have no reports to wait for."""
@@ -33,10 +34,9 @@ class HearStarts(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ships
         reports = getattr(pool, "_fileno_to_outq", None)
         if worker.hub is None or not reports:
             return
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + self.patience_seconds
         while any(_unheard(pool)) and time.monotonic() < deadline:
-            readable, _, _ = select.select(list(reports), [], [], _LOOK_SECONDS)
-            for report in readable:
+            for report in _readable(reports):
                 _hear(worker.hub, report)
 
 
@@ -48,10 +48,18 @@ def _unheard(pool: Any) -> Iterator[bool]:
         yield written and not job._accepted and process._is_alive()
 
 
+def _readable(reports: Iterable[int]) -> list[int]:
+    poller = select.poll()
+    for report in reports:
+        poller.register(report, select.POLLIN)
+    return [report for report, event in poller.poll(_LOOK_MILLISECONDS) if event & select.POLLIN]
+
+
 def _hear(hub: Any, report: int) -> None:
-    """Do what the event loop does when a process reports."""
-    callback, arguments = hub.readers[report]
-    if isgenerator(callback):
-        next(callback, None)
-    else:
-        callback(*arguments)
+    """Do what the event loop does when a process reports; one that ends amid its report is nobody to wait for."""
+    callback, arguments = hub.readers.get(report, (None, ()))
+    with suppress(OSError, EOFError):
+        if isgenerator(callback):
+            next(callback, None)
+        elif callback is not None:
+            callback(*arguments)
