@@ -8,7 +8,7 @@ from pathlib import Path
 import service.transport
 
 PACKAGE = Path(service.transport.__file__).parent
-EXTRAS = {"operations": {"click", "celery"}, "flower": {"flower", "tornado"}}
+EXTRAS = {"operations": {"click", "celery"}, "flower": {"flower", "tornado"}, "stopping.py": {"celery"}}
 
 
 def imported_by(module: Path) -> set[str]:
