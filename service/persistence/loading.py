@@ -39,7 +39,7 @@ class LoadedException:
     plan_hash: str | None = None
     """What a person was or is asked to approve; None for a plan that nobody has to."""
     fault: PermanentError | TransientError | None = None
-    """Why what is stored of it could not be read: what was sealed (its payload and data are empty then), its plan."""
+    """Why what is stored of it could not be read: what was sealed (empty then), its plan (None then)."""
     plan_sequence: int | None = None
     """For which input the plan was made; only told where the input at hand was sent again."""
 

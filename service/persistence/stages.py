@@ -49,16 +49,11 @@ class StageRepository:
         `first`: the delivery is about first inputs, so what only later ones need is not looked for.
         """
         statement = loading.LOAD_FIRST if first and stage is not Stage.TOOL else loading.LOAD[stage]
-        rows = self._transaction.rows(statement, {"ids": [str(i) for i in ids]})
-        sealing = self._transaction.sealing
-        loaded = [loaded_exception(row, sealing) for row in rows]
-        return {one.record.exception_id: one for one in loaded}
+        return self._loaded(statement, ids)
 
     def load_redriven(self, ids: Iterable[UUID]) -> dict[UUID, LoadedException]:
         """Rows that `load` has locked, of inputs that were sent again, with the plan that may be there from before."""
-        rows = self._transaction.rows(loading.LOAD_REDRIVEN, {"ids": [str(i) for i in ids]})
-        loaded = [loaded_exception(row, self._transaction.sealing) for row in rows]
-        return {one.record.exception_id: one for one in loaded}
+        return self._loaded(loading.LOAD_REDRIVEN, ids)
 
     def forget_steps(self, plans: Sequence[UUID]) -> None:
         """Forget what is recorded of the steps of plans that are about to be made anew, and their timers."""
@@ -69,12 +64,16 @@ class StageRepository:
 
         Raises what `fault` would tell.
         """
-        rows = self._transaction.rows(loading.LOOK, {"ids": [str(i) for i in ids]})
-        sealing = self._transaction.sealing
-        loaded = [loaded_exception(row, sealing) for row in rows]
-        for one in loaded:
+        loaded = self._loaded(loading.LOOK, ids)
+        for one in loaded.values():
             if one.fault is not None:
                 raise one.fault
+        return loaded
+
+    def _loaded(self, statement: str, ids: Iterable[UUID]) -> dict[UUID, LoadedException]:
+        sealing = self._transaction.sealing
+        rows = self._transaction.rows(statement, {"ids": [str(i) for i in ids]})
+        loaded = [loaded_exception(row, sealing) for row in rows]
         return {one.record.exception_id: one for one in loaded}
 
     def effects(self, ids: Iterable[UUID]) -> dict[UUID, dict[str, Effect]]:

@@ -61,7 +61,8 @@ class Mailbox:
 
     def _told(self) -> str:
         """Where what came was, and how much is left: tells what was never stored from what is not handed out."""
-        places = sorted((info.get("partition"), info.get("offset")) for info in map(_delivery_info, self.messages))
+        infos = [message.delivery_info for message in self.messages]
+        places = sorted((info.get("partition"), info.get("offset")) for info in infos)
         left = {queue.name: size(self._connection, queue.name) for queue in self.consumer.queues}
         return f"(partition, offset) of what came: {places}; left: {left}"
 
@@ -90,11 +91,6 @@ class Mailbox:
         for message in self.messages if messages is None else messages:
             if not message.acknowledged:
                 message.ack()
-
-
-def _delivery_info(message: Message) -> dict[str, Any]:
-    info: dict[str, Any] = message.delivery_info
-    return info
 
 
 def fill(connection: Connection, queue: str, bodies: Sequence[Any], **properties: Any) -> None:

@@ -33,7 +33,7 @@ class PoolWorld:
 
     def close(self, patience: float = 5.0) -> float:
         """Close the worker; return how long that took."""
-        step: Any = HearStarts.__new__(HearStarts)
+        step: Any = HearStarts(self.worker)
         step.patience_seconds = patience
         began = time.monotonic()
         step.close(self.worker)
