@@ -42,7 +42,7 @@ class TopicReader:
         self._consumer.assign(assigned)
         self.records: list[TopicRecord] = []
 
-    def wait_for(self, enough: Callable[[list[TopicRecord]], bool], seconds: float = 30.0) -> list[TopicRecord]:
+    def wait_for(self, enough: Callable[[list[TopicRecord]], bool], seconds: float = 60.0) -> list[TopicRecord]:
         """Read until `enough` holds of everything read so far; fail after `seconds`."""
         deadline = time.monotonic() + seconds
         while not enough(self.records):

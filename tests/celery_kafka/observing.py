@@ -5,7 +5,7 @@ from __future__ import annotations
 from service.devstack.waiting import wait_until
 from tests.celery_kafka.vendors.redis import RedisContainer
 
-_BEGIN_SECONDS = 30
+_BEGIN_SECONDS = 60
 
 
 class Journal:

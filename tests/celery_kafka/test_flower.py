@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.stack]
 
 _WATCHED = "tests.celery_kafka.apps.watched"
 _PROJECT = "tests.celery_kafka.apps.project"
-_SEEN_SECONDS = 30
+_SEEN_SECONDS = 60
 _ANSWER_SECONDS = 20
 """A page may take 8 s to say that Kafka does not answer."""
 

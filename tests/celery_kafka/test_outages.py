@@ -23,7 +23,7 @@ from tests.client import wait_for
 
 pytestmark = [pytest.mark.kafka, pytest.mark.stack, pytest.mark.timeout(180)]
 
-_LATE_SECONDS = 5.0
+_LATE_SECONDS = 15.0
 """How much later than asked for a busy machine may deliver."""
 
 
@@ -132,7 +132,7 @@ def test_a_waiting_retry_holds_no_slot_and_no_credit_and_survives_its_worker(
     celery_setup: KafkaTestSetup, folder: Folder
 ) -> None:
     # given twenty exceptions that are not to come back for some seconds, on a worker that takes one message at a time
-    tenant, asked = "busy-8", 8.0
+    tenant, asked = "busy-15", 15.0
     began = time.time()
     for _ in range(20):
         sent(celery_setup, tenant)
@@ -141,7 +141,7 @@ def test_a_waiting_retry_holds_no_slot_and_no_credit_and_survives_its_worker(
     sent(celery_setup, "other")
     # then it is done at once, and the worker knows of nothing that waits
     wait_for(lambda: bool(folder.runs("triage", "other")), asked)
-    inspect = celery_setup.app.control.inspect(timeout=5)
+    inspect = celery_setup.app.control.inspect(timeout=20, limit=1)
     assert [sum(map(len, (found or {}).values())) for found in (inspect.scheduled(), inspect.reserved())] == [0, 0]
     # when the worker dies without a word and another one comes
     celery_setup.worker.kill("SIGKILL")

@@ -20,7 +20,7 @@ _MOST = 3
 _TASKS_PER_PROCESS = 4
 _MEMORY_KIB = 400_000
 _SHRINK_SECONDS = 60
-_ANSWER_SECONDS = 10
+_ANSWER_SECONDS = 20
 
 
 @pytest.fixture(scope="module")

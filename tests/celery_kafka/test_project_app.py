@@ -24,8 +24,8 @@ from tests.stack_fixture import StackUnderTest
 pytestmark = [pytest.mark.kafka, pytest.mark.stack]
 
 _APP = "tests.celery_kafka.apps.project"
-_ANSWER_SECONDS = 10
-_SEEN_SECONDS = 15
+_ANSWER_SECONDS = 20
+_SEEN_SECONDS = 60
 _UNKNOWN = Reference("nobody", UUID("01890000-0000-7000-8000-000000000000"), 1)
 """An exception that is in no database: every stage drops it by the guard."""
 

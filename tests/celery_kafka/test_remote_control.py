@@ -20,7 +20,7 @@ from tests.celery_kafka.vendors.worker import WorkerOptions
 
 pytestmark = [pytest.mark.kafka, pytest.mark.stack]
 
-_ANSWER_SECONDS = 10
+_ANSWER_SECONDS = 20
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_what_runs_and_what_waits_can_be_inspected(
     later = celery_setup.call("add", 1, 1).apply_async(countdown=3600)
     # then the worker knows the first two, and the third waits in Kafka rather than here
     inspect = _inspect(celery_setup)
-    wait_until(lambda: None if inspect.reserved()[name] else "nothing is reserved", "the waiting task", 10)
+    wait_until(lambda: None if inspect.reserved()[name] else "nothing is reserved", "the waiting task", 40)
     assert [task["id"] for task in inspect.active()[name]] == [running.id]
     assert [task["id"] for task in inspect.reserved()[name]] == [waiting.id]
     assert inspect.scheduled()[name] == []

@@ -94,7 +94,7 @@ def test_what_is_stopped_waits_and_goes_on_when_it_is_resumed(product: Product) 
     tenant = new_tenant(product.system)
     client = product.client(tenant)
     dead = _dead(product, client, 60)
-    operation = _begin(client, {"filter": {"all": True}, "ratePerSecond": 20, **WHY})
+    operation = _begin(client, {"filter": {"all": True}, "ratePerSecond": 5, **WHY})
     wait_for(lambda: _progress(client, operation)["pending"] <= 50)
     # when somebody stops it
     _post(client, f"/dlq/operations/{operation}/stop", {"reason": "the tool is slow"})

@@ -15,7 +15,7 @@ from tests.celery_kafka.apps.topology import QUEUES
 from tests.celery_kafka.vendors.kafka import TRANSPORT_SETTINGS, KafkaContainer, transport_config
 from tests.celery_kafka.vendors.redis import RedisContainer
 
-RESULT_SECONDS = 20
+RESULT_SECONDS = 60
 
 
 class KafkaTestSetup(CeleryTestSetup):

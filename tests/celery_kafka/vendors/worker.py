@@ -18,7 +18,7 @@ from service.devstack.waiting import wait_until
 from tests.celery_kafka.api.process import ProcessContainer, ProcessSpec
 from tests.celery_kafka.apps import SETTINGS_VARIABLE
 
-LOG_SECONDS = 20
+LOG_SECONDS = 40
 LOG_LEVEL = "INFO"
 
 

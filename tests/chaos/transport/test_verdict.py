@@ -64,7 +64,7 @@ def test_what_was_committed_may_not_run_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("killed_at", "reason"), [(2.5, "its process was killed before it committed"), (5.0, "AFTER ITS COMMIT")]
+    ("killed_at", "reason"), [(2.5, "its process was killed before it committed"), (8.0, "AFTER ITS COMMIT")]
 )
 def test_a_kill_explains_what_was_done_just_before(tmp_path: Path, killed_at: float, reason: str) -> None:
     again: Lines = [("got", 9.0, 0, 11, "k", 1, 1), ("done", 9.1, "k", 1)]

@@ -13,8 +13,8 @@ from tests.chaos.transport.journal import Record, read
 from tests.chaos.transport.plan import SESSION_SECONDS, Kind, Scale
 
 _SCHEMA = Path(__file__).with_name("verdict.sql")
-COMMIT_PATIENCE = 2.0
-"""Done for longer than this, a message is committed: twenty commit intervals, for a busy machine."""
+COMMIT_PATIENCE = 5.0
+"""Done for longer than this, a message is committed: fifty commit intervals, for a machine that stands still."""
 _SESSION_PATIENCE = 2 * SESSION_SECONDS
 """How long a process may believe itself a member of a group that does not hear it."""
 _DRAIN_PATIENCE = 0.8

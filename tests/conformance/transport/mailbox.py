@@ -10,7 +10,7 @@ from typing import Any
 from amqp.exceptions import ChannelError
 from kombu import Connection, Consumer, Message, Queue
 
-PATIENCE = 40.0
+PATIENCE = 60.0
 """How long what must come may take: a group with a member that died, on a busy machine."""
 QUIET = 0.4
 """How long nothing is waited for."""

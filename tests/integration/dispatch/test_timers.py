@@ -30,7 +30,7 @@ LANE = 249
 """A lane that no running dispatcher serves."""
 DUE = datetime.now(UTC).replace(microsecond=0) + timedelta(days=180)
 """The event log has partitions until then."""
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 _PLAN = """
 INSERT INTO plans (plan_id, tenant_id, exception_id, sequence, playbook, document, domain_version, tenant_version,

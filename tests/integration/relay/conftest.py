@@ -132,7 +132,7 @@ class Writer:
         self._driver.execute("SELECT set_config('app.tenants', %s, true)", (self._tenant,))
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     """Return when the condition holds; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     pause = threading.Event()
@@ -154,7 +154,7 @@ class Published:
         self.copies = 0
         """Records, repeated ones included."""
 
-    def wait_for(self, events: int, seconds: float = 30.0) -> dict[str, list[int]]:
+    def wait_for(self, events: int, seconds: float = 60.0) -> dict[str, list[int]]:
         """Read until so many different events have appeared; the positions of each exception."""
         self._topic.wait_for(lambda records: self._count(records) >= events, seconds)
         return self.positions

@@ -26,7 +26,7 @@ QUEUES = ("plain", "intake", "triage", "policy", "playbook", "tool")
 Entry = dict[str, Any]
 
 
-def until(look: Callable[[], Any], what: str, seconds: float = 20.0) -> Any:
+def until(look: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
     """Return what ``look`` finds as soon as it finds something; fail with ``what`` was missing."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
@@ -119,7 +119,7 @@ class Fleet:
     def ready(self, *names: str) -> None:
         """Wait until workers say that partitions of each of their queues are theirs."""
         for name in names:
-            until(lambda name=name: self.assigned(name) >= self.queues[name], f"worker {name} has partitions", 30)
+            until(lambda name=name: self.assigned(name) >= self.queues[name], f"worker {name} has partitions")
 
     def assigned(self, name: str) -> set[str]:
         """The queues of which a worker was given partitions, as its log says."""
@@ -143,10 +143,10 @@ class Fleet:
         worker.wait(10)
 
     def stop(self) -> list[str]:
-        """Tell every worker to stop, and kill those that have not after 15 s; return their names."""
+        """Tell every worker to stop, and kill those that have not after 20 s; return their names."""
         for worker in self.workers.values():
             worker.terminate()
-        deadline, killed = time.monotonic() + 15, []
+        deadline, killed = time.monotonic() + 20, []
         for name, worker in self.workers.items():
             try:
                 worker.wait(max(0.1, deadline - time.monotonic()))

@@ -43,7 +43,7 @@ class Received:
         )
         self.consumer.consume()
 
-    def wait_for(self, count: int, seconds: float = 20.0) -> list[Message]:
+    def wait_for(self, count: int, seconds: float = 60.0) -> list[Message]:
         until(lambda: self._drained(count), f"{count} messages (has {self.bodies})", seconds)
         return self.messages
 

@@ -222,11 +222,10 @@ def test_a_queue_under_load_does_not_delay_another(corner: Corner) -> None:
         other = Received(connection, Queue("other"))
         other.quiet(1.0)
         # when a message comes for another queue of the same connection
-        began = time.monotonic()
         publish(connection, Queue("other"), "quick")
         other.wait_for(1)
-        # then it is there at once, and the backlog goes on when there is credit
-        assert time.monotonic() - began < 1.0
+        # then it is there while the backlog still waits, which goes on when there is credit
+        assert len(busy.messages) == 1
         for number in range(60):
             busy.wait_for(number + 1)[number].ack()
 

@@ -58,11 +58,9 @@ def test_a_queue_that_is_consumed_again_within_a_moment_keeps_its_partitions(cor
         # when the consumer is cancelled and another begins at once
         received.consumer.cancel()
         publish(connection, JOBS, 2)
-        began = time.monotonic()
         Received(connection, JOBS).wait_for(1)[0].ack()
         # then nothing was rebalanced for it
         assert counter(connection, "partitions_assigned") == assigned
-        assert time.monotonic() - began < 1.0
 
 
 def test_a_queue_that_is_let_go_leaves_its_group_once_its_work_is_acknowledged_and_the_other_goes_on(

@@ -29,8 +29,8 @@ pytestmark = pytest.mark.kafka
 JOBS = Queue("jobs")
 SHORT = {"delay_levels": (0.5, 1, 2, 4), "delay_horizon": 1.0}
 EARLIEST_ALLOWED = Options().delay_threshold
-SLACK = 2.0
-"""Seconds of lateness that count as on time: a test machine may stand still for a moment."""
+SLACK = 10.0
+"""Seconds of lateness that count as on time: a test machine may stand still for a while, `make bench` measures."""
 
 MOVER = """
 import json, logging, sys
@@ -311,8 +311,9 @@ def test_a_time_is_understood_in_every_way_celery_lets_one_say_it(worker: Fleet)
     # then the first three run at that moment, the next two at once, and the last is not held by the worker
     until(lambda: len(on_time(worker, moment.timestamp())) == 3, "three tasks at their moment")
     assert all(-0.01 <= entry["late"] < SLACK for entry in on_time(worker, moment.timestamp()))
+    until(lambda: len(on_time(worker, 0.5)) == 2, "the two that are due at once")
     assert sorted(entry["due"] for entry in on_time(worker, 0.5)) == [1.0, 2.0]
-    assert "'eta'" not in worker.run("print(app.control.inspect(timeout=3, limit=1).scheduled())")
+    assert "'eta'" not in worker.run("print(app.control.inspect(timeout=20, limit=1).scheduled())")
 
 
 def test_a_gone_partition_of_the_wheel_is_not_needed(corner: Corner) -> None:

@@ -49,7 +49,7 @@ class Working:
         Consumer(connection.channel(), [queue], on_message=self.messages.append, accept=["json"]).consume()
 
     def wait_for(self, count: int) -> list[Message]:
-        until(lambda: self._drained(count), f"{count} messages (has {len(self.messages)})", 30)
+        until(lambda: self._drained(count), f"{count} messages (has {len(self.messages)})")
         return self.messages
 
     def acknowledge(self, messages: list[Message]) -> None:
@@ -58,7 +58,7 @@ class Working:
             message.ack()
         counters = cluster_of(self.connection.transport.options).counters
         before = counters.snapshot().get("commits", 0)
-        until(lambda: counters.snapshot().get("commits", 0) > before, "a commit", 20)
+        until(lambda: counters.snapshot().get("commits", 0) > before, "a commit")
 
     def _drained(self, count: int) -> bool:
         with contextlib.suppress(TimeoutError):

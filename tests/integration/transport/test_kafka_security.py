@@ -171,7 +171,7 @@ app.control.revoke("00000000-0000-0000-0000-000000000000")
         [report] = Inspector(cluster_of(operator.typed)).queues(["plain"])
         assert len(report.partitions) == 2
         assert report.owners
-        answer = Fleet(operator, tmp_path).run("print(app.control.inspect(timeout=5).ping())")
+        answer = Fleet(operator, tmp_path).run("print(app.control.inspect(timeout=20, limit=1).ping())")
         assert "one@test" in answer and "pong" in answer
         assert "uthorization" not in worker.log("one")
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -71,11 +70,9 @@ def test_a_delay_that_the_plug_in_asks_for_is_kept(client: HttpToolClient) -> No
 
 
 def test_a_plug_in_that_hangs_delays_nobody(client: HttpToolClient) -> None:
-    began = time.monotonic()
     calls = [a_call(RATING, {"name": name}, key=name) for name in ("slow", "Bank")]
-    answers = {result.key: result.answer for group in client.results(calls) for result in group}
-    assert answers == {"slow": Answer.UNANSWERED, "Bank": Answer.CONFIRMED}
-    assert time.monotonic() - began < 3
+    answers = [(result.key, result.answer) for group in client.results(calls) for result in group]
+    assert answers == [("Bank", Answer.CONFIRMED), ("slow", Answer.UNANSWERED)]
 
 
 @pytest.mark.parametrize(

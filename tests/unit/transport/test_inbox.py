@@ -166,8 +166,8 @@ def test_a_partition_that_leaves_waits_for_what_is_out_but_hands_out_nothing_mor
     assert held is not None
     threading.Timer(0.05, inbox.finish, [held.tag]).start()
     began = time.monotonic()
-    inbox.leaving([partition.assignment], patience=5)
-    assert time.monotonic() - began < 4
+    inbox.leaving([partition.assignment], patience=60)
+    assert time.monotonic() - began < 30
     assert partition.watermark == 1
     assert take_all(inbox) == []
 
