@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -123,8 +124,11 @@ def sink() -> NotingSink:
 
 
 @pytest.fixture
-def group(sink: NotingSink) -> GroupConsumer:
-    return GroupConsumer(Cluster(Options()), "group", ["jobs", "other"], sink)
+def group(sink: NotingSink, monkeypatch: pytest.MonkeyPatch) -> GroupConsumer:
+    cluster = Cluster(Options())
+    # No broker is asked how many partitions there are: none is here.
+    monkeypatch.setattr(cluster.topics, "metadata", lambda: SimpleNamespace(topics={}))
+    return GroupConsumer(cluster, "group", ["jobs", "other"], sink)
 
 
 def arrive(group: GroupConsumer, *offsets: int) -> None:
