@@ -99,7 +99,8 @@ class Publisher:
             while self._is_open(delivery, deadline):
                 self._send_again(delivery)
             if not delivery.done:
-                raise PublishTimedOut(delivery.topic, timeout or self._timeout)
+                why = self._why(delivery.topic, KafkaError(KafkaError._MSG_TIMED_OUT))
+                raise PublishTimedOut(delivery.topic, timeout or self._timeout, why)
             if delivery.error is not None:
                 raise self._as_error(delivery, delivery.error)
 

@@ -90,6 +90,20 @@ def test_no_confirmation_in_time_is_told_as_unknown_not_as_lost() -> None:
         late.publish("triage", RECORD)
 
 
+def test_what_is_not_confirmed_in_time_is_explained_also_where_librdkafka_has_not_reported_it_yet() -> None:
+    # given a process that was kept waiting itself, so that the time is over before the report is there
+    told: list[tuple[str, int]] = []
+
+    def why(topic: str, error: KafkaError) -> str:
+        told.append((topic, error.code()))
+        return "the broker hangs; check it"
+
+    publisher = Publisher(lambda: FakeProducer(silent=True), 5.0, Counters(), lambda topic: None, why)  # type: ignore[arg-type, return-value]  # a fake
+    with pytest.raises(PublishTimedOut, match="unknown if it was stored: the broker hangs; check it"):
+        publisher.publish("triage", RECORD, timeout=0.05)
+    assert told == [("triage", KafkaError._MSG_TIMED_OUT)]
+
+
 def test_a_full_send_buffer_is_waited_for() -> None:
     producer = FakeProducer()
     producer.full_for = 3
